@@ -1,0 +1,291 @@
+import datetime
+
+from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from millimetric.v1 import event_pb2 as _event_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class FilterOp(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FILTER_OP_UNSPECIFIED: _ClassVar[FilterOp]
+    FILTER_OP_EQ: _ClassVar[FilterOp]
+    FILTER_OP_NE: _ClassVar[FilterOp]
+    FILTER_OP_GT: _ClassVar[FilterOp]
+    FILTER_OP_GE: _ClassVar[FilterOp]
+    FILTER_OP_LT: _ClassVar[FilterOp]
+    FILTER_OP_LE: _ClassVar[FilterOp]
+    FILTER_OP_IN: _ClassVar[FilterOp]
+    FILTER_OP_CONTAINS: _ClassVar[FilterOp]
+    FILTER_OP_EXISTS: _ClassVar[FilterOp]
+
+class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    METRIC_UNSPECIFIED: _ClassVar[Metric]
+    METRIC_COUNT: _ClassVar[Metric]
+    METRIC_UNIQUES: _ClassVar[Metric]
+
+class Interval(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    INTERVAL_UNSPECIFIED: _ClassVar[Interval]
+    INTERVAL_HOUR: _ClassVar[Interval]
+    INTERVAL_DAY: _ClassVar[Interval]
+    INTERVAL_WEEK: _ClassVar[Interval]
+    INTERVAL_MONTH: _ClassVar[Interval]
+
+class Breakdown(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BREAKDOWN_UNSPECIFIED: _ClassVar[Breakdown]
+    BREAKDOWN_SOURCE_MEDIUM: _ClassVar[Breakdown]
+    BREAKDOWN_SOURCE: _ClassVar[Breakdown]
+
+class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    PERIOD_UNSPECIFIED: _ClassVar[Period]
+    PERIOD_DAY: _ClassVar[Period]
+    PERIOD_WEEK: _ClassVar[Period]
+FILTER_OP_UNSPECIFIED: FilterOp
+FILTER_OP_EQ: FilterOp
+FILTER_OP_NE: FilterOp
+FILTER_OP_GT: FilterOp
+FILTER_OP_GE: FilterOp
+FILTER_OP_LT: FilterOp
+FILTER_OP_LE: FilterOp
+FILTER_OP_IN: FilterOp
+FILTER_OP_CONTAINS: FilterOp
+FILTER_OP_EXISTS: FilterOp
+METRIC_UNSPECIFIED: Metric
+METRIC_COUNT: Metric
+METRIC_UNIQUES: Metric
+INTERVAL_UNSPECIFIED: Interval
+INTERVAL_HOUR: Interval
+INTERVAL_DAY: Interval
+INTERVAL_WEEK: Interval
+INTERVAL_MONTH: Interval
+BREAKDOWN_UNSPECIFIED: Breakdown
+BREAKDOWN_SOURCE_MEDIUM: Breakdown
+BREAKDOWN_SOURCE: Breakdown
+PERIOD_UNSPECIFIED: Period
+PERIOD_DAY: Period
+PERIOD_WEEK: Period
+
+class Filter(_message.Message):
+    __slots__ = ("column", "op", "values")
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    OP_FIELD_NUMBER: _ClassVar[int]
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    column: str
+    op: FilterOp
+    values: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, column: _Optional[str] = ..., op: _Optional[_Union[FilterOp, str]] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class QueryRequest(_message.Message):
+    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "limit", "page_token")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    event: str
+    source: str
+    medium: str
+    user_id: str
+    anonymous_id: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    limit: int
+    page_token: str
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., **kwargs) -> None: ...
+
+class QueryResponse(_message.Message):
+    __slots__ = ("rows", "next_page_token")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[_event_pb2.StoredEvent]
+    next_page_token: str
+    def __init__(self, rows: _Optional[_Iterable[_Union[_event_pb2.StoredEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class StatsRequest(_message.Message):
+    __slots__ = ("project", "to", "metric", "event", "filter", "group_by", "interval", "timezone", "limit", "include_bots")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    INTERVAL_FIELD_NUMBER: _ClassVar[int]
+    TIMEZONE_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    metric: Metric
+    event: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    group_by: _containers.RepeatedScalarFieldContainer[str]
+    interval: Interval
+    timezone: str
+    limit: int
+    include_bots: bool
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
+
+class StatsResponse(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[StatsRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[StatsRow, _Mapping]]] = ...) -> None: ...
+
+class StatsRow(_message.Message):
+    __slots__ = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path", "bucket", "value")
+    EVENT_NAME_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    CAMPAIGN_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    DEVICE_TYPE_FIELD_NUMBER: _ClassVar[int]
+    BROWSER_FIELD_NUMBER: _ClassVar[int]
+    OS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    event_name: str
+    source: str
+    medium: str
+    campaign: str
+    country: str
+    device_type: str
+    browser: str
+    os: str
+    path: str
+    bucket: str
+    value: int
+    def __init__(self, event_name: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., campaign: _Optional[str] = ..., country: _Optional[str] = ..., device_type: _Optional[str] = ..., browser: _Optional[str] = ..., os: _Optional[str] = ..., path: _Optional[str] = ..., bucket: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+
+class SourcesRequest(_message.Message):
+    __slots__ = ("project", "to", "breakdown", "limit", "include_bots")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    BREAKDOWN_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    breakdown: Breakdown
+    limit: int
+    include_bots: bool
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., breakdown: _Optional[_Union[Breakdown, str]] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
+
+class SourcesResponse(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[SourcesRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[SourcesRow, _Mapping]]] = ...) -> None: ...
+
+class SourcesRow(_message.Message):
+    __slots__ = ("source", "medium", "events", "uniques", "paid_share")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    UNIQUES_FIELD_NUMBER: _ClassVar[int]
+    PAID_SHARE_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    medium: str
+    events: int
+    uniques: int
+    paid_share: float
+    def __init__(self, source: _Optional[str] = ..., medium: _Optional[str] = ..., events: _Optional[int] = ..., uniques: _Optional[int] = ..., paid_share: _Optional[float] = ...) -> None: ...
+
+class FunnelStep(_message.Message):
+    __slots__ = ("event", "filter")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    def __init__(self, event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
+
+class FunnelRequest(_message.Message):
+    __slots__ = ("project", "to", "window_seconds", "steps", "group_by")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    window_seconds: int
+    steps: _containers.RepeatedCompositeFieldContainer[FunnelStep]
+    group_by: str
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_seconds: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[FunnelStep, _Mapping]]] = ..., group_by: _Optional[str] = ..., **kwargs) -> None: ...
+
+class FunnelResponse(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[FunnelRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[FunnelRow, _Mapping]]] = ...) -> None: ...
+
+class FunnelRow(_message.Message):
+    __slots__ = ("group", "step", "event", "visitors", "rate_from_previous", "rate_from_first", "median_seconds")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    VISITORS_FIELD_NUMBER: _ClassVar[int]
+    RATE_FROM_PREVIOUS_FIELD_NUMBER: _ClassVar[int]
+    RATE_FROM_FIRST_FIELD_NUMBER: _ClassVar[int]
+    MEDIAN_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    step: int
+    event: str
+    visitors: int
+    rate_from_previous: float
+    rate_from_first: float
+    median_seconds: float
+    def __init__(self, group: _Optional[str] = ..., step: _Optional[int] = ..., event: _Optional[str] = ..., visitors: _Optional[int] = ..., rate_from_previous: _Optional[float] = ..., rate_from_first: _Optional[float] = ..., median_seconds: _Optional[float] = ...) -> None: ...
+
+class RetentionRequest(_message.Message):
+    __slots__ = ("project", "to", "first_event", "return_event", "period", "periods")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    FIRST_EVENT_FIELD_NUMBER: _ClassVar[int]
+    RETURN_EVENT_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    first_event: str
+    return_event: str
+    period: Period
+    periods: int
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., first_event: _Optional[str] = ..., return_event: _Optional[str] = ..., period: _Optional[_Union[Period, str]] = ..., periods: _Optional[int] = ..., **kwargs) -> None: ...
+
+class RetentionResponse(_message.Message):
+    __slots__ = ("rows",)
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[RetentionRow]
+    def __init__(self, rows: _Optional[_Iterable[_Union[RetentionRow, _Mapping]]] = ...) -> None: ...
+
+class RetentionRow(_message.Message):
+    __slots__ = ("cohort", "visitors", "returned")
+    COHORT_FIELD_NUMBER: _ClassVar[int]
+    VISITORS_FIELD_NUMBER: _ClassVar[int]
+    RETURNED_FIELD_NUMBER: _ClassVar[int]
+    cohort: str
+    visitors: int
+    returned: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, cohort: _Optional[str] = ..., visitors: _Optional[int] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...

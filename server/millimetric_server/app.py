@@ -1,0 +1,211 @@
+"""The composition root: builds every part, starts them in order, and stops them in the opposite one."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvicorn
+
+from millimetric_server.call import Deps
+from millimetric_server.config import Settings, parse_rate_limits
+from millimetric_server.control.directory import Directory
+from millimetric_server.control.store import open_control_store
+from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.handlers import HANDLERS
+from millimetric_server.journal.erasures import Erasures
+from millimetric_server.journal.journal import Journal
+from millimetric_server.limiter import Limiter
+from millimetric_server.server_secrets import load_secrets
+from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
+from millimetric_server.store.loader import Loader
+from millimetric_server.transport.grpc import GrpcDoor
+from millimetric_server.transport.http import HttpApp
+from millimetric_server.transport.metrics import ServerCollector
+
+log = logging.getLogger(__name__)
+
+_GEOIP_CHECK_S = 30.0
+
+
+class Server:
+    """A running Millimetric: two listening ports over one core."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._closing = contextlib.ExitStack()
+        try:
+            self.deps = self._build()
+            self._open_doors()
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT, then shut down in order: announce, refuse, finish, flush, load, close."""
+        deps, settings = self.deps, self._settings
+        with self._closing:
+            deps.directory.start()
+            self._closing.callback(deps.directory.close)
+            deps.journal.start()
+            self._closing.callback(deps.journal.close)
+            deps.loader.start()
+            self._closing.callback(deps.loader.close, settings.shutdown_timeout_s)
+            collector = ServerCollector(deps)
+            collector.register()
+            self._closing.callback(collector.unregister)
+            self._grpc.start()
+            log.info("gRPC on %s:%d, HTTP on %s:%d", settings.host, self.grpc_port, settings.host, self.http_port)
+            with _event_loop_policy():
+                asyncio.run(self._serve_http())
+
+    @property
+    def grpc_port(self) -> int:
+        """The port that the gRPC door listens on."""
+        return self._grpc.port
+
+    @property
+    def http_port(self) -> int:
+        """The port that the HTTP door listens on."""
+        port: int = self._http_socket.getsockname()[1]
+        return port
+
+    def _build(self) -> Deps:
+        settings = self._settings
+        data = settings.data_path
+        secrets = load_secrets(settings)
+        store = ClickHouse(settings.resolved_clickhouse_url, settings.clickhouse_database)
+        self._closing.callback(store.close)
+        control = open_control_store(settings.resolved_database_url)
+        self._closing.callback(control.close)
+        journal = Journal(
+            data / "journal.db",
+            bytes_max=settings.journal_max_bytes,
+            idempotency_window_days=settings.idempotency_window_days,
+        )
+        erasures = Erasures(journal)
+        loader = Loader(
+            journal,
+            erasures,
+            store,
+            flush_interval_ms=settings.flush_interval_ms,
+            block_rows_max=settings.block_rows_max,
+        )
+        self._prepare_store(loader, store)
+        countries = CountryReader(find_geoip_db(settings))
+        self._closing.callback(countries.close)
+        return Deps(
+            directory=Directory(control),
+            secrets=secrets,
+            limiter=Limiter(parse_rate_limits(settings.rate_limits)),
+            journal=journal,
+            erasures=erasures,
+            loader=loader,
+            store=store,
+            countries=countries,
+            trusted_proxies=settings.read_trusted_proxies(),
+            read_clock_us=lambda: time.time_ns() // 1000,
+        )
+
+    @staticmethod
+    def _prepare_store(loader: Loader, store: ClickHouse) -> None:
+        """An engine of our own must open; a server may be away, then events wait in the journal."""
+        try:
+            loader.prepare()
+        except StoreUnavailableError as error:
+            if store.is_embedded:
+                raise
+            log.warning("ClickHouse is away, events wait in the journal until it is back: %s", error)
+
+    def _open_doors(self) -> None:
+        settings = self._settings
+        limit = settings.body_bytes_max
+        self._http = HttpApp(HANDLERS, self.deps, limit)
+        self._http_socket = _listen(settings.host, settings.http_port)
+        self._closing.callback(self._http_socket.close)
+        self._grpc = GrpcDoor(
+            HANDLERS,
+            self.deps,
+            host=settings.host,
+            port=settings.grpc_port,
+            threads=settings.grpc_threads,
+            body_bytes_max=limit,
+        )
+
+    async def _serve_http(self) -> None:
+        timeout_s = self._settings.shutdown_timeout_s
+        http = _QuietServer(
+            uvicorn.Config(
+                self._http,   # type: ignore[arg-type]
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_graceful_shutdown=timeout_s,
+            )
+        )
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
+        watching = asyncio.create_task(self._watch_geoip())
+        await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
+        log.info("shutting down: finishing calls, then loading what the journal holds")
+        self._http.health.is_ending = True
+        self._grpc.announce_end()
+        watching.cancel()
+        http.should_exit = True
+        await asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s))
+
+    async def _watch_geoip(self) -> None:
+        while True:
+            await asyncio.sleep(_GEOIP_CHECK_S)
+            await asyncio.to_thread(self.deps.countries.reload_if_replaced)
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without its signal handlers: the shutdown's order is ours."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def find_geoip_db(settings: Settings) -> Path | None:
+    """The configured country database, or the one that set-up put into the data folder."""
+    if settings.geoip_db:
+        return Path(settings.geoip_db).expanduser().resolve()
+    fetched = settings.data_path / "geoip.mmdb"
+    return fetched if fetched.exists() else None
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise OSError(f"can't listen for HTTP on {host}:{port}: {os.strerror(error.errno or 0)}. Choose another --http-port") from error
+    listener.listen(2048)
+    return listener
+
+
+@contextlib.contextmanager
+def _event_loop_policy() -> Iterator[None]:
+    import uvloop
+
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+    try:
+        yield
+    finally:
+        asyncio.set_event_loop_policy(None)

@@ -1,0 +1,75 @@
+"""One call on its way through the server, and what the server offers it."""
+
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
+
+from millimetric_server.config import Network
+from millimetric_server.control.directory import Directory
+from millimetric_server.control.records import Key, KeyKind, Project
+from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.limiter import Limiter
+from millimetric_server.journal.erasures import Erasures
+from millimetric_server.journal.journal import Journal
+from millimetric_server.messages import Message
+from millimetric_server.server_secrets import ServerSecrets
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.loader import Loader
+
+# A handler yields each thing it must wait for (a durable commit, rows of a query) and is sent its result.
+# So it is written once, and each door waits in its own way: a thread blocks, an event loop awaits.
+Steps = Generator["Future[Any]", Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Deps:
+    """What guards and handlers work with."""
+
+    directory: Directory
+    secrets: ServerSecrets
+    limiter: Limiter
+    journal: Journal
+    erasures: Erasures
+    loader: Loader
+    store: ClickHouse
+    countries: CountryReader
+    trusted_proxies: tuple[Network, ...]
+    read_clock_us: Callable[[], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Rpc:
+    """One RPC: its place in the protos, its messages, who may call it, and the function that answers."""
+
+    service: str
+    name: str
+    request: type[Message]
+    response: type[Message]
+    kinds: frozenset[KeyKind]
+    handler: Callable[["Call", Deps], Steps]
+    validate: Callable[[Any, "Call"], Any]
+    http_status: int = 200
+    limit: str = ""   # the bucket in the rate limits; empty: unlimited
+
+    @property
+    def path(self) -> str:
+        """The path of the gRPC and Connect method."""
+        return f"/millimetric.v1.{self.service}/{self.name}"
+
+
+@dataclass(slots=True)
+class Call:
+    """A call. A door fills in the first part, the guards the second, one after the other."""
+
+    rpc: Rpc
+    door: str
+    headers: Mapping[str, str]   # names in lower case
+    peer: str                    # the other end's IP address
+    decode: Callable[[], Message]
+    received_at: int             # microseconds since 1970 UTC
+    request_id: str
+
+    key: Key = field(init=False)
+    project: Project = field(init=False)
+    request: Any = field(init=False)   # as the RPC's `validate` returns it

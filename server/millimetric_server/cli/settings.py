@@ -1,0 +1,35 @@
+"""Settings on the command line: flags that share their words with config.Settings."""
+
+import os
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import click
+
+from millimetric_server.config import PREFIX, ConfigError, Settings, load_settings
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_HELP = {setting.name: (setting.metadata["help"], setting.default) for setting in fields(Settings)}
+
+
+def setting_options(*names: str) -> Callable[[Command], Command]:
+    """Add a flag for each of these settings; a flag wins over the environment, which wins over the default."""
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            text, default = _HELP[name]
+            told = f" [env: {PREFIX}{name.upper()}; default: {default}]" if default != "" else f" [env: {PREFIX}{name.upper()}]"
+            option = click.option("--" + name.replace("_", "-"), name, type=type(default), default=None, help=text + told)
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Read the environment and these flags. Raises click.ClickException with a sentence."""
+    try:
+        return load_settings(os.environ, flags)
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error

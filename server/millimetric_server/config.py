@@ -1,0 +1,151 @@
+"""Every setting, once: its name, default and meaning. Flags, environment, --help and docs all come from here."""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from millimetric_server.control.records import RateLimit
+
+PREFIX = "MILLIMETRIC_"
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000"
+
+
+class ConfigError(ValueError):
+    """A setting can't be used; the message names it and says what is allowed."""
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"help": meaning})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The server's settings, as given. Each may be set as MILLIMETRIC_<NAME>; `serve` takes some as flags too."""
+
+    host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 opens the server to the network.")
+    grpc_port: int = _setting(50051, "Port of the gRPC door.")
+    http_port: int = _setting(8080, "Port of the HTTP door: REST /v1, Connect, health and metrics.")
+    data_dir: str = _setting("./var", "Folder for the journal, the embedded engine, the control database and secrets.")
+    clickhouse_url: str = _setting(
+        "", "chdb:///folder for the embedded engine, or http(s)://user:password@host:port. Empty: embedded, in data_dir."
+    )
+    clickhouse_database: str = _setting("millimetric", "Name of the ClickHouse database; made if missing.")
+    database_url: str = _setting(
+        "", "Control database: sqlite:///file or postgresql://user:password@host/name. Empty: SQLite in data_dir."
+    )
+    geoip_db: str = _setting(
+        "", "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that set-up fetched, if any."
+    )
+    trusted_proxies: str = _setting("", "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1.")
+    rate_limits: str = _setting(
+        DEFAULT_RATE_LIMITS, "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all."
+    )
+    body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest body or message in bytes, also after decompression.")
+    journal_max_bytes: int = _setting(
+        4 * 1024 * 1024 * 1024, "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`."
+    )
+    idempotency_window_days: int = _setting(7, "Days in which a repeated event_id counts as the same event; 0 is off.")
+    flush_interval_ms: int = _setting(400, "Milliseconds that events gather before they are loaded into ClickHouse.")
+    block_rows_max: int = _setting(50_000, "Most events loaded into ClickHouse at once.")
+    shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
+    grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time.")
+    ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
+    identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
+    key_pepper: str = _setting("", "Secret under which API keys are hashed, at least 32 characters. Empty: made in data_dir.")
+    log_level: str = _setting("info", "debug, info, warning or error. No level logs an IP address or a key.")
+
+    def __post_init__(self) -> None:
+        """Check what can be checked without touching the world. Raises ConfigError."""
+        for name in ("grpc_port", "http_port"):
+            _require(0 <= getattr(self, name) <= 65535, name, "must be a port from 0 to 65535")  # noqa: PLR2004
+        for name in ("body_bytes_max", "journal_max_bytes", "flush_interval_ms", "block_rows_max", "grpc_threads"):
+            _require(getattr(self, name) > 0, name, "must be at least 1")
+        for name in ("idempotency_window_days", "shutdown_timeout_s"):
+            _require(getattr(self, name) >= 0, name, "must be 0 or more")
+        for name in SECRET_NAMES:
+            _require(len(getattr(self, name)) not in range(1, 32), name, "must have at least 32 characters")
+        _require(self.log_level.lower() in LOG_LEVELS, "log_level", f"must be one of {', '.join(LOG_LEVELS)}")
+        schemes = ("", "chdb:///", "http://", "https://")
+        _require(self.clickhouse_url.startswith(schemes[1:]) or not self.clickhouse_url, "clickhouse_url",
+                 "must begin with chdb:///, http:// or https://")
+        parse_rate_limits(self.rate_limits)
+        self.read_trusted_proxies()
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data_dir).expanduser().resolve()
+
+    @property
+    def resolved_clickhouse_url(self) -> str:
+        """The ClickHouse URL, the embedded default filled in."""
+        return self.clickhouse_url or f"chdb://{self.data_path / 'clickhouse'}"
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The control database's URL, the default filled in."""
+        return self.database_url or f"sqlite:///{self.data_path / 'control.db'}"
+
+    def read_trusted_proxies(self) -> tuple[Network, ...]:
+        """Parse trusted_proxies. Raises ConfigError."""
+        entries = [entry.strip() for entry in self.trusted_proxies.split(",") if entry.strip()]
+        try:
+            return tuple(ipaddress.ip_network(entry, strict=False) for entry in entries)
+        except ValueError as error:
+            raise ConfigError(f"{PREFIX}TRUSTED_PROXIES: {error}") from None
+
+
+SECRET_NAMES = ("ip_salt", "identity_key", "key_pepper")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+RATE_LIMITED_RPCS = ("track", "identify", "batch", "track_stream")
+
+
+def load_settings(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+    """Read MILLIMETRIC_* and then the flags that were given (not None). Raises ConfigError."""
+    values: dict[str, Any] = {}
+    for setting in fields(Settings):
+        if (text := environ.get(PREFIX + setting.name.upper())) is not None:
+            values[setting.name] = _convert(setting.name, text, type(setting.default))
+    values |= {name: value for name, value in (flags or {}).items() if value is not None}
+    return Settings(**values)
+
+
+def parse_rate_limits(text: str) -> Mapping[str, RateLimit | None]:
+    """Read `track=50/200,batch=5/20` or `off`; None is no limit. What is not named keeps its default.
+
+    Raises ConfigError.
+    """
+    if text.strip().lower() == "off":
+        return dict.fromkeys(RATE_LIMITED_RPCS)
+    limits: dict[str, RateLimit | None] = {}
+    for entry in f"{DEFAULT_RATE_LIMITS},{text}".split(","):
+        name, _, figures = (part.strip() for part in entry.partition("="))
+        if not name and not figures:
+            continue
+        if name not in RATE_LIMITED_RPCS:
+            raise ConfigError(f"{PREFIX}RATE_LIMITS: `{name}` is not one of {', '.join(RATE_LIMITED_RPCS)}")
+        rate, _, burst = figures.partition("/")
+        try:
+            limits[name] = None if figures.lower() == "off" else RateLimit(float(rate), int(burst))
+        except ValueError:
+            raise ConfigError(f"{PREFIX}RATE_LIMITS: `{entry.strip()}` must look like track=50/200 or track=off") from None
+    return limits
+
+
+def _convert(name: str, text: str, kind: type) -> Any:
+    if kind is not int:
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{PREFIX}{name.upper()} must be a whole number, not `{text}`") from None
+
+
+def _require(is_good: bool, name: str, sentence: str) -> None:  # noqa: FBT001
+    if not is_good:
+        raise ConfigError(f"{PREFIX}{name.upper()} {sentence}")

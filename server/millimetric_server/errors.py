@@ -1,0 +1,115 @@
+"""Every way a call can fail, in one table: reason, gRPC code, HTTP status, log level, retryable."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import grpc
+
+
+class Reason(StrEnum):
+    """The words of millimetric.v1.ErrorReason, in lower case as REST says them."""
+
+    INVALID_PAYLOAD = "invalid_payload"
+    INVALID_PARAMS = "invalid_params"
+    INVALID_GROUP_BY = "invalid_group_by"
+    MISSING_BEARER_TOKEN = "missing_bearer_token"  # noqa: S105 - a word, not a secret
+    MALFORMED_API_KEY = "malformed_api_key"
+    INVALID_API_KEY = "invalid_api_key"
+    KEY_KIND_MISMATCH = "key_kind_mismatch"
+    ORIGIN_NOT_ALLOWED = "origin_not_allowed"
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    FORGET_REQUIRES_SECRET_KEY = "forget_requires_secret_key"  # noqa: S105 - a word, not a secret
+    KEY_KIND_NOT_ALLOWED = "key_kind_not_allowed"
+    NOT_FOUND = "not_found"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    RATE_LIMITED = "rate_limited"
+    FORGET_FAILED = "forget_failed"
+    INTERNAL_ERROR = "internal_error"
+    UPSTREAM_FAILED = "upstream_failed"
+    OVERLOADED = "overloaded"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How a reason is told: its gRPC code, its HTTP status over REST, how loud the log is."""
+
+    code: grpc.StatusCode
+    http_status: int
+    log_level: int
+    is_retryable: bool = False
+
+
+_CODE = grpc.StatusCode
+_QUIET, _LOUD = logging.DEBUG, logging.ERROR
+
+FAILURES: Mapping[Reason, Failure] = {
+    Reason.INVALID_PAYLOAD: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
+    Reason.INVALID_PARAMS: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
+    Reason.INVALID_GROUP_BY: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
+    Reason.MISSING_BEARER_TOKEN: Failure(_CODE.UNAUTHENTICATED, 401, _QUIET),
+    Reason.MALFORMED_API_KEY: Failure(_CODE.UNAUTHENTICATED, 401, _QUIET),
+    Reason.INVALID_API_KEY: Failure(_CODE.UNAUTHENTICATED, 401, logging.INFO),
+    Reason.KEY_KIND_MISMATCH: Failure(_CODE.UNAUTHENTICATED, 401, logging.INFO),
+    Reason.ORIGIN_NOT_ALLOWED: Failure(_CODE.PERMISSION_DENIED, 403, logging.INFO),
+    Reason.INSUFFICIENT_SCOPE: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
+    Reason.FORGET_REQUIRES_SECRET_KEY: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
+    Reason.KEY_KIND_NOT_ALLOWED: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
+    Reason.NOT_FOUND: Failure(_CODE.NOT_FOUND, 404, _QUIET),
+    Reason.PAYLOAD_TOO_LARGE: Failure(_CODE.RESOURCE_EXHAUSTED, 413, logging.INFO),
+    Reason.RATE_LIMITED: Failure(_CODE.RESOURCE_EXHAUSTED, 429, _QUIET, is_retryable=True),
+    Reason.FORGET_FAILED: Failure(_CODE.INTERNAL, 500, _LOUD, is_retryable=True),
+    Reason.INTERNAL_ERROR: Failure(_CODE.INTERNAL, 500, _LOUD),
+    Reason.UPSTREAM_FAILED: Failure(_CODE.UNAVAILABLE, 502, logging.WARNING, is_retryable=True),
+    Reason.OVERLOADED: Failure(_CODE.UNAVAILABLE, 503, logging.WARNING, is_retryable=True),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """What is wrong with one field: its path, such as `events[3].url`, and a sentence."""
+
+    field: str
+    message: str
+
+
+class AppError(Exception):
+    """A call failed for a planned reason. Everything in it may be shown to the caller."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        message: str,
+        *,
+        violations: Sequence[Violation] = (),
+        retry_after_s: float | None = None,
+        **metadata: str | Sequence[str],
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.violations = tuple(violations)
+        self.retry_after_s = retry_after_s
+        self.metadata = metadata
+
+    @property
+    def failure(self) -> Failure:
+        """The reason's row of the table."""
+        return FAILURES[self.reason]
+
+
+def invalid_payload(violations: Sequence[Violation]) -> AppError:
+    """Make the error for a body that does not validate; it names each field."""
+    return AppError(Reason.INVALID_PAYLOAD, _summarise(violations), violations=violations)
+
+
+def invalid_params(field: str, message: str) -> AppError:
+    """Make the error for a query parameter that does not validate."""
+    violation = Violation(field, message)
+    return AppError(Reason.INVALID_PARAMS, _summarise((violation,)), violations=(violation,))
+
+
+def _summarise(violations: Sequence[Violation]) -> str:
+    first = f"{violations[0].field}: {violations[0].message}"
+    return first if len(violations) == 1 else f"{first} (and {len(violations) - 1} more)"

@@ -1,0 +1,17 @@
+"""Where a public key may be used: on the pages that the project lists."""
+
+from millimetric_server.call import Call, Deps
+from millimetric_server.control.origins import matches_origin
+from millimetric_server.control.records import KeyKind
+from millimetric_server.errors import AppError, Reason
+
+
+def check_origin(call: Call, _deps: Deps) -> None:
+    """Raise AppError origin_not_allowed for a public key from elsewhere; other kinds have no origin."""
+    if call.key.kind is not KeyKind.PUBLIC:
+        return
+    if not matches_origin(call.headers.get("origin"), call.project.origins):
+        raise AppError(
+            Reason.ORIGIN_NOT_ALLOWED,
+            "this origin is not in the project's list: add it with `millimetric origin add`",
+        )

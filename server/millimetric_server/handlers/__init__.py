@@ -1,0 +1,51 @@
+"""The whole API on one screen: every RPC that this server answers, with who may call it."""
+
+from millimetric_server.call import Rpc
+from millimetric_server.control.records import KeyKind
+from millimetric_server.handlers.batch import batch
+from millimetric_server.handlers.forget import forget
+from millimetric_server.handlers.get_erasure import get_erasure
+from millimetric_server.handlers.identify import identify
+from millimetric_server.handlers.query import query
+from millimetric_server.handlers.sources import sources
+from millimetric_server.handlers.stats import stats
+from millimetric_server.handlers.track import track
+from millimetric_server.messages import (
+    BatchRequest,
+    BatchResponse,
+    ForgetRequest,
+    ForgetResponse,
+    GetErasureRequest,
+    GetErasureResponse,
+    IdentifyRequest,
+    IdentifyResponse,
+    QueryRequest,
+    QueryResponse,
+    SourcesRequest,
+    SourcesResponse,
+    StatsRequest,
+    StatsResponse,
+    TrackRequest,
+    TrackResponse,
+)
+from millimetric_server.validate.events import validate_batch, validate_identify, validate_track
+from millimetric_server.validate.people import validate_forget, validate_get_erasure
+from millimetric_server.validate.reads import validate_query, validate_sources, validate_stats
+
+_WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
+_READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})
+_OWNER = frozenset({KeyKind.SECRET})
+_INGEST, _PRIVACY, _QUERY = "IngestService", "PrivacyService", "QueryService"
+
+# fmt: off
+HANDLERS: tuple[Rpc, ...] = (
+    Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, validate_track, 202, "track"),
+    Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, validate_batch, 202, "batch"),
+    Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
+    Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
+    Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
+    Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
+    Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
+    Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
+)
+# fmt: on

@@ -1,0 +1,66 @@
+"""Query: raw events, newest first, page by page."""
+
+import base64
+import binascii
+import hmac
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from millimetric_server.call import Call, Deps, Steps
+from millimetric_server.errors import invalid_params
+from millimetric_server.messages import Instant, QueryResponse, StoredEvent
+from millimetric_server.store.statements import read_statement
+from millimetric_server.validate.reads import QueryPlan
+
+_MAC_BYTES = 12
+
+
+def query(call: Call, deps: Deps) -> Steps:
+    """Answer a page of rows. Raises AppError invalid_params for a token that is not of this query."""
+    plan: QueryPlan = call.request
+    conditions = plan.conditions
+    token_key = _derive_token_key(plan, call, deps)
+    if plan.page_token:
+        timestamp, event_id = _read_token(plan.page_token, token_key)
+        position = f"fromUnixTimestamp64Micro({conditions.bind(timestamp, 'Int64')}), {conditions.bind(event_id, 'String')}"
+        conditions.clauses.append(f"(timestamp, event_id) < ({position})")
+    rows = yield deps.store.read(
+        read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
+        {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
+    )
+    response = QueryResponse([_read_row(row) for row in rows[: plan.limit]])
+    if len(rows) > plan.limit:
+        last = response.rows[-1]
+        response.next_page_token = _write_token(last.timestamp, last.event_id, token_key)
+    return response
+
+
+def _read_row(row: Sequence[Any]) -> StoredEvent:
+    event = StoredEvent(*row)
+    event.timestamp, event.received_at = Instant(event.timestamp), Instant(event.received_at)
+    return event
+
+
+def _derive_token_key(plan: QueryPlan, call: Call, deps: Deps) -> bytes:
+    """A key of this project and these filters: a token of another query does not verify."""
+    question = msgspec.json.encode((call.project.project_id, plan.conditions.clauses, plan.conditions.parameters))
+    return hmac.digest(deps.secrets.key_pepper, b"page_token" + question, "sha256")
+
+
+def _write_token(timestamp: int, event_id: str, key: bytes) -> str:
+    position = msgspec.msgpack.encode((int(timestamp), event_id))
+    return base64.urlsafe_b64encode(hmac.digest(key, position, "sha256")[:_MAC_BYTES] + position).decode()
+
+
+def _read_token(token: str, key: bytes) -> tuple[int, str]:
+    error = invalid_params("page_token", "is not one of this query: send it with the same parameters")
+    try:
+        data = base64.b64decode(token, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise error from None
+    mac, position = data[:_MAC_BYTES], data[_MAC_BYTES:]
+    if not hmac.compare_digest(mac, hmac.digest(key, position, "sha256")[:_MAC_BYTES]):
+        raise error
+    return msgspec.msgpack.decode(position, type=tuple[int, str])

@@ -1,0 +1,134 @@
+"""The people to forget: requests, how far each is, and the memory that keeps late replays out."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from sqlite3 import Connection
+from typing import Any
+
+import msgspec
+import uuid_utils
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.journal.journal import Journal
+from millimetric_server.messages import ErasureState
+
+_FIELDS = "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual, seq"
+_PROJECT, _USER, _DEVICE, _TIME, _RECEIVED = (
+    EventRow.__struct_fields__.index(name)
+    for name in ("project_id", "user_id", "anonymous_id", "timestamp", "received_at")
+)
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What an erasure touches, kept before the first row goes so that a restart can finish it."""
+
+    devices: tuple[str, ...] = ()
+    days: tuple[str, ...] = ()
+    sessions: tuple[str, ...] = ()
+    rows_before: dict[str, int] = {}
+
+
+class Erasure(msgspec.Struct, frozen=True):
+    """One request to forget: by user_id or by anonymous_id, the other is empty. Times are microseconds UTC."""
+
+    erasure_id: str
+    project_id: str
+    user_id: str
+    anonymous_id: str
+    state: ErasureState
+    requested_at: int
+    completed_at: int | None
+    plan: Plan
+    rows_removed: dict[str, int]
+    residual: int
+    seq: int
+
+
+class Erasures:
+    """All erasures of this server's journal."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        # (project, id) → time of the newest request. A linked device is forgotten only where it was anonymous.
+        self._users: dict[tuple[str, str], int] = {}
+        self._devices: dict[tuple[str, str], int] = {}
+        self._linked_devices: dict[tuple[str, str], int] = {}
+        for erasure in self._select("1 = 1"):
+            self._remember(erasure)
+
+    def request(self, project_id: str, user_id: str, anonymous_id: str, now_us: int) -> "Future[str]":
+        """Queue an erasure; the future has its id once it is durable."""
+        erasure_id = str(uuid_utils.uuid7())
+
+        def insert(connection: Connection) -> str:
+            connection.execute(
+                "INSERT INTO erasures (erasure_id, project_id, user_id, anonymous_id, state, requested_at, seq) VALUES "
+                "(?, ?, ?, ?, ?, ?, (SELECT max(l.loaded, coalesce((SELECT max(seq) FROM entries), 0)) FROM loader_position l))",
+                (erasure_id, project_id, user_id, anonymous_id, ErasureState.QUEUED, now_us),
+            )
+            return erasure_id
+
+        return self._journal.transact(insert)
+
+    def find(self, project_id: str, erasure_id: str) -> Erasure | None:
+        """Find an erasure of this project."""
+        found = self._select("project_id = ? AND erasure_id = ?", (project_id, erasure_id))
+        return found[0] if found else None
+
+    def read_pending(self) -> list[Erasure]:
+        """List what is queued or was cut short, oldest first."""
+        return self._select("state <> ?", (ErasureState.DONE,))
+
+    def mark_running(self, erasure: Erasure, plan: Plan) -> None:
+        """Keep the plan; from now on the loader also drops late replays of what it covers."""
+        self._update(erasure, "state = ?, plan = ?", (ErasureState.RUNNING, msgspec.json.encode(plan).decode()))
+        self._remember(msgspec.structs.replace(erasure, plan=plan))
+
+    def mark_done(self, erasure: Erasure, rows_removed: dict[str, int], residual: int, now_us: int) -> None:
+        """Close the erasure with its figures."""
+        figures = msgspec.json.encode(rows_removed).decode()
+        self._update(
+            erasure,
+            "state = ?, rows_removed = ?, residual = ?, completed_at = ?",
+            (ErasureState.DONE, figures, residual, now_us),
+        )
+
+    def covers(self, row: Sequence[Any]) -> bool:
+        """Tell whether an EventRow (as a list) is of a forgotten person and older than the request."""
+        if not (self._users or self._devices):
+            return False
+        device = row[_PROJECT], row[_DEVICE]
+        if user_id := row[_USER]:
+            asked = self._users.get((row[_PROJECT], user_id), 0)
+        else:
+            asked = self._linked_devices.get(device, 0)
+        asked = max(asked, self._devices.get(device, 0))
+        return asked > 0 and (row[_RECEIVED] <= asked or row[_TIME] < asked)
+
+    def _remember(self, erasure: Erasure) -> None:
+        project_id, asked = erasure.project_id, erasure.requested_at
+        if erasure.user_id:
+            _keep_newest(self._users, (project_id, erasure.user_id), asked)
+        else:
+            _keep_newest(self._devices, (project_id, erasure.anonymous_id), asked)
+        for device in erasure.plan.devices:
+            _keep_newest(self._linked_devices, (project_id, device), asked)
+
+    def _update(self, erasure: Erasure, assignments: str, values: Sequence[Any]) -> None:
+        statement = f"UPDATE erasures SET {assignments} WHERE erasure_id = ?"
+        self._journal.transact(lambda connection: connection.execute(statement, (*values, erasure.erasure_id))).result()
+
+    def _select(self, condition: str, parameters: Sequence[Any] = ()) -> list[Erasure]:
+        rows = self._journal.read(f"SELECT {_FIELDS} FROM erasures WHERE {condition} ORDER BY requested_at", parameters)
+        return [_read_erasure(row) for row in rows]
+
+
+def _keep_newest(times: dict[tuple[str, str], int], key: tuple[str, str], time: int) -> None:
+    times[key] = max(time, times.get(key, 0))
+
+
+def _read_erasure(row: tuple[Any, ...]) -> Erasure:
+    values = dict(zip(_FIELDS.split(", "), row, strict=True))
+    values["plan"] = msgspec.json.decode(values["plan"])
+    values["rows_removed"] = msgspec.json.decode(values["rows_removed"])
+    return msgspec.convert(values, Erasure)

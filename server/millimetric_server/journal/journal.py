@@ -1,0 +1,241 @@
+"""Appends events durably and once: rows and idempotency index are one transaction (docs/adr/0005)."""
+
+import logging
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+import msgspec
+import uuid_utils
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.journal.database import Writer, connect, create_schema
+
+log = logging.getLogger(__name__)
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_rows = msgspec.msgpack.Decoder(list[list[Any]]).decode
+_MICROSECONDS_A_DAY = 86_400_000_000
+_LOOKUP_MAX = 400   # ids a statement, under SQLite's bound on variables
+_FULL_RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """A row to append, and a digest of what the caller sent (empty when the server made the event_id)."""
+
+    row: EventRow
+    content: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstAnswer:
+    """The ids under which an event was stored the first time."""
+
+    anonymous_id: str
+    session_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the appended events, in their order: None is stored, otherwise the duplicate's first answer.
+
+    `seq` is the entry that holds them: once the loader has passed it, ClickHouse holds them too.
+    """
+
+    seq: int
+    firsts: Sequence[FirstAnswer | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Entries to load together: always the same for the same journal position, also after a crash."""
+
+    first_seq: int
+    last_seq: int
+    token: str
+    rows: list[list[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits for the loader."""
+
+    entries: int
+    rows: int
+    bytes: int
+
+
+class Journal:
+    """The durable log of one server, in one SQLite file."""
+
+    def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._bytes_max = bytes_max
+        self._window_us = idempotency_window_days * _MICROSECONDS_A_DAY
+        self._connection = connect(path)
+        create_schema(self._connection)
+        self._connection.execute(
+            "INSERT OR IGNORE INTO loader_position (id, loaded, inflight, journal_id) VALUES (1, 0, 0, ?)",
+            (str(uuid_utils.uuid7()),),
+        )
+        (self._journal_id,) = self._connection.execute("SELECT journal_id FROM loader_position").fetchone()
+        self._reader = connect(path)
+        self._reader_lock = threading.Lock()
+        self._bytes = self.measure_backlog().bytes
+        self._writer = Writer(self._connection, on_rollback=self._recount)
+        self.on_append: Callable[[], None] = lambda: None
+        self.conflicts = 0
+
+    def start(self) -> None:
+        """Begin to accept writes."""
+        self._writer.start()
+
+    def close(self) -> None:
+        """Make durable what waits, then close the file."""
+        self._writer.close()
+        self._reader.close()
+        self._connection.close()
+
+    def append(self, events: Sequence[NewEvent]) -> "Future[Appended]":
+        """Append events; the future tells what became of them once they are durable, or fails as overloaded."""
+        blobs = [_encode(event.row) for event in events]
+        size = sum(map(len, blobs))
+        if self._bytes + size > self._bytes_max:
+            future: Future[Appended] = Future()
+            message = "the journal is full, because ClickHouse does not take events"
+            future.set_exception(AppError(Reason.OVERLOADED, message, retry_after_s=_FULL_RETRY_S))
+            return future
+        return self._writer.transact(lambda connection: self._append(connection, events, blobs))
+
+    def transact(self, action: Callable[[Connection], Any]) -> "Future[Any]":
+        """Run any other change in the writer's thread; see Writer.transact."""
+        return self._writer.transact(action)
+
+    def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Read what is committed, beside the writer."""
+        with self._reader_lock:
+            return self._reader.execute(statement, parameters).fetchall()
+
+    def measure_backlog(self) -> Backlog:
+        """Count what waits for the loader."""
+        ((entries, rows, size),) = self.read(
+            "SELECT count(*), coalesce(sum(row_count), 0), coalesce(sum(length(rows)), 0) FROM entries"
+        )
+        return Backlog(entries, rows, size)
+
+    def read_block(self, rows_max: int) -> Block | None:
+        """Read the next block to load: what was in flight at a crash, or else as many entries as fit."""
+        ((loaded, inflight),) = self.read("SELECT loaded, inflight FROM loader_position")
+        if inflight > loaded:
+            entries = self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, inflight))
+        else:
+            entries = self._read_entries(loaded, rows_max)
+        if not entries:
+            return None
+        first, last = entries[0][0], entries[-1][0]
+        rows = [row for _, blob in entries for row in _decode_rows(blob)]
+        return Block(first, last, f"{self._journal_id}-{first}-{last}", rows)
+
+    def mark_inflight(self, block: Block) -> None:
+        """Fix the block's bounds before it is sent, so that a retry after a crash is the same block."""
+        self._writer.transact(
+            lambda connection: connection.execute("UPDATE loader_position SET inflight = ?", (block.last_seq,))
+        ).result()
+
+    def mark_loaded(self, block: Block) -> None:
+        """Record that ClickHouse holds the block, and drop its entries."""
+
+        def advance(connection: Connection) -> None:
+            ((size,),) = connection.execute(
+                "SELECT coalesce(sum(length(rows)), 0) FROM entries WHERE seq <= ?", (block.last_seq,)
+            )
+            connection.execute("DELETE FROM entries WHERE seq <= ?", (block.last_seq,))
+            connection.execute("UPDATE loader_position SET loaded = ?", (block.last_seq,))
+            self._bytes -= size
+
+        self._writer.transact(advance).result()
+
+    def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
+        """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""
+        statement = (
+            "DELETE FROM seen WHERE (project_id, event_id) IN "
+            "(SELECT project_id, event_id FROM seen WHERE received_at < ? ORDER BY received_at LIMIT ?)"
+        )
+        return self._writer.transact(
+            lambda connection: connection.execute(statement, (now_us - self._window_us, rows_max)).rowcount
+        ).result()
+
+    def _recount(self) -> None:
+        self._bytes = self.measure_backlog().bytes
+
+    def _read_entries(self, loaded: int, rows_max: int) -> list[tuple[Any, ...]]:
+        counts = self.read("SELECT seq, row_count FROM entries WHERE seq > ? ORDER BY seq LIMIT 10000", (loaded,))
+        last, rows = loaded, 0
+        for seq, row_count in counts:
+            if rows and rows + row_count > rows_max:
+                break
+            last, rows = seq, rows + row_count
+        return self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, last))
+
+    def _append(self, connection: Connection, events: Sequence[NewEvent], blobs: list[bytes]) -> Appended:
+        firsts = self._record_ids(connection, events) if self._window_us else [None] * len(events)
+        accepted = [blob for blob, first in zip(blobs, firsts, strict=True) if first is None]
+        if not accepted:
+            ((seq,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries")
+            return Appended(seq, firsts)
+        rows = b"\xdd" + struct.pack(">I", len(accepted)) + b"".join(accepted)   # a msgpack array of 32-bit length
+        cursor = connection.execute("INSERT INTO entries (row_count, rows) VALUES (?, ?)", (len(accepted), rows))
+        self._bytes += len(rows)
+        self.on_append()
+        return Appended(cursor.lastrowid or 0, firsts)
+
+    def _record_ids(self, connection: Connection, events: Sequence[NewEvent]) -> list[FirstAnswer | None]:
+        """Enter the ids that are new; return the first answers of those that are not."""
+        known = self._find_ids(connection, events)
+        firsts: list[FirstAnswer | None] = []
+        new = []
+        for event in events:
+            row = event.row
+            key = (row.project_id, row.event_id)
+            if (seen := known.get(key)) is None:
+                firsts.append(None)
+                known[key] = event.content, FirstAnswer(row.anonymous_id, row.session_id)
+                new.append((*key, row.received_at, event.content, row.anonymous_id, row.session_id))
+                continue
+            content, first = seen
+            firsts.append(first)
+            if content and event.content and content != event.content:
+                self.conflicts += 1
+                log.warning("project %s: an event_id was sent again with other content; the first is kept", row.project_id)
+        connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", new)
+        return firsts
+
+    def _find_ids(
+        self, connection: Connection, events: Sequence[NewEvent]
+    ) -> dict[tuple[str, str], tuple[bytes, FirstAnswer]]:
+        """Look up the ids that callers sent; ids that the server just made can't be known yet."""
+        by_project: dict[str, list[str]] = {}
+        for event in events:
+            if event.content:
+                by_project.setdefault(event.row.project_id, []).append(event.row.event_id)
+        known = {}
+        for project_id, ids in by_project.items():
+            oldest = events[0].row.received_at - self._window_us
+            for start in range(0, len(ids), _LOOKUP_MAX):
+                chunk = ids[start : start + _LOOKUP_MAX]
+                statement = (
+                    "SELECT event_id, content, anonymous_id, session_id FROM seen "
+                    f"WHERE project_id = ? AND received_at >= ? AND event_id IN ({','.join('?' * len(chunk))})"
+                )
+                for event_id, content, anonymous_id, session_id in connection.execute(
+                    statement, (project_id, oldest, *chunk)
+                ):
+                    known[project_id, event_id] = content, FirstAnswer(anonymous_id, session_id)
+        return known

@@ -1,0 +1,42 @@
+"""Token buckets per project and RPC, in memory, by throttled-py's GCRA."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from fractions import Fraction
+
+from throttled import MemoryStore, Quota, Rate, RateLimiterType, Throttled
+
+from millimetric_server.control.records import Project, RateLimit
+
+# throttled-py's store forgets the least recently used bucket beyond this number.
+_BUCKETS_MAX = 1_000_000
+_PERIOD_MAX_S = 3600
+
+
+class Limiter:
+    """Decides whether a project may call an RPC now."""
+
+    def __init__(self, limits: Mapping[str, RateLimit | None]) -> None:
+        self._limits = limits
+        self._store = MemoryStore(options={"MAX_SIZE": _BUCKETS_MAX})
+        self._throttles: dict[RateLimit, Throttled] = {}
+
+    def take(self, project: Project, name: str, cost: int = 1) -> float:
+        """Take tokens from the bucket; return 0, or the seconds to wait when there are too few."""
+        limit = self._limits.get(name)
+        if project.rate_limits is not None and name in project.rate_limits:
+            limit = project.rate_limits[name]
+        if limit is None:
+            return 0.0
+        result = self._throttle(limit).limit(f"{project.project_id}/{name}", cost=cost)
+        return max(float(result.state.retry_after), 0.001) if result.limited else 0.0
+
+    def _throttle(self, limit: RateLimit) -> Throttled:
+        throttle = self._throttles.get(limit)
+        if throttle is None:
+            rate = Fraction(limit.rate_per_s).limit_denominator(_PERIOD_MAX_S)   # whole tokens in whole seconds
+            quota = Quota(Rate(timedelta(seconds=rate.denominator), max(rate.numerator, 1)), limit.burst)
+            throttle = self._throttles[limit] = Throttled(
+                using=RateLimiterType.GCRA.value, quota=quota, store=self._store
+            )
+        return throttle

@@ -1,0 +1,174 @@
+"""One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server); the rest of the code cannot tell."""
+
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import clickhouse_connect
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from millimetric_server.errors import AppError, Reason
+
+log = logging.getLogger(__name__)
+
+Rows = Sequence[Sequence[Any]]
+
+# A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
+_SETTINGS = {"async_insert": 0}
+_READ_SETTINGS = {"max_execution_time": 30, "max_result_rows": 100_000, "timeout_overflow_mode": "throw"}
+_READ_THREADS = 4
+_CONNECT_TIMEOUT_S = 3
+_ANSWER_TIMEOUT_S = 60
+
+
+class StoreUnavailableError(Exception):
+    """ClickHouse did not answer, or answered with a fault of its own. The text is for the log only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """A block of rows as columns, and the token that makes a second insert of it harmless."""
+
+    table: str
+    column_names: Sequence[str]
+    column_types: Sequence[str]
+    columns: Sequence[Sequence[Any]]
+    deduplication_token: str
+
+
+class ClickHouse:
+    """A pool of client handles, one a thread, onto one database. Safe to share between threads."""
+
+    def __init__(self, url: str, database: str) -> None:
+        self.url = url
+        self.database = database
+        self.is_embedded = urlsplit(url).scheme == "chdb"
+        self._local = threading.local()
+        self._clients: list[Any] = []
+        self._clients_lock = threading.Lock()
+        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-read")
+
+    def open(self) -> None:
+        """Connect and make the database. Raises StoreUnavailableError.
+
+        The embedded engine silently reads a `config.xml` of the working directory when it is first imported and
+        opened, so both happen inside an empty folder. Call this before other threads start.
+        """
+        with _empty_working_directory() if self.is_embedded else contextlib.nullcontext():
+            if self.is_embedded:
+                Path(urlsplit(self.url).path).mkdir(parents=True, exist_ok=True)
+            try:
+                client = self._connect(database=None)
+                client.command(f"CREATE DATABASE IF NOT EXISTS {_quote(self.database)}")
+                client.close()
+                self._client()
+            except Exception as error:
+                raise StoreUnavailableError(_first_line(error)) from error
+
+    def close(self) -> None:
+        """Finish running reads, then close every handle: the engine aborts the process if one is still busy."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        with self._clients_lock:
+            for client in self._clients:
+                with contextlib.suppress(ClickHouseError):
+                    client.close()
+            self._clients.clear()
+
+    def command(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> None:
+        """Run a statement that has no result. Raises StoreUnavailableError."""
+        self._call(lambda client: client.command(statement, parameters=parameters, settings=_SETTINGS | settings))
+
+    def query(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> Rows:
+        """Run a query in this thread and return its rows. Raises StoreUnavailableError."""
+        result = self._call(lambda client: client.query(statement, parameters=parameters, settings=settings))
+        rows: Rows = result.result_rows
+        return rows
+
+    def read(self, statement: str, parameters: Mapping[str, Any]) -> "Future[Rows]":
+        """Run a caller's query on the readers' threads. The future fails with AppError upstream_failed."""
+        return self._readers.submit(self._read, statement, parameters)
+
+    def insert(self, block: Insert) -> None:
+        """Insert a block; the same token again inserts nothing, here and in the views. Raises StoreUnavailableError."""
+        settings = _SETTINGS | {
+            "insert_deduplicate": 1,
+            "insert_deduplication_token": block.deduplication_token,
+            "deduplicate_blocks_in_dependent_materialized_views": 1,
+            "max_partitions_per_insert_block": 0,
+        }
+        self._call(
+            lambda client: client.insert(
+                block.table,
+                block.columns,
+                column_names=block.column_names,
+                column_type_names=block.column_types,
+                column_oriented=True,
+                settings=settings,
+            )
+        )
+
+    def is_reachable(self) -> bool:
+        """Tell whether a trivial query is answered."""
+        try:
+            return self.query("SELECT 1")[0][0] == 1
+        except StoreUnavailableError:
+            return False
+
+    def _read(self, statement: str, parameters: Mapping[str, Any]) -> Rows:
+        try:
+            return self.query(statement, parameters, **_READ_SETTINGS)
+        except StoreUnavailableError as error:
+            log.warning("a read failed in ClickHouse: %s", error)
+            raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
+
+    def _call(self, action: Any) -> Any:
+        try:
+            return action(self._client())
+        except (ClickHouseError, OSError, RuntimeError) as error:
+            raise StoreUnavailableError(_first_line(error)) from error
+
+    def _client(self) -> Any:
+        client = getattr(self._local, "client", None)
+        if client is None:
+            client = self._local.client = self._connect(self.database)
+            with self._clients_lock:
+                self._clients.append(client)
+        return client
+
+    def _connect(self, database: str | None) -> Any:
+        options: dict[str, Any] = {"dsn": self.url, "database": database}
+        if not self.is_embedded:
+            options |= {
+                "connect_timeout": _CONNECT_TIMEOUT_S,
+                "send_receive_timeout": _ANSWER_TIMEOUT_S,
+                "autogenerate_session_id": False,
+                "query_retries": 0,
+            }
+        return clickhouse_connect.get_client(**options)
+
+
+def _quote(identifier: str) -> str:
+    return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:500]
+
+
+@contextlib.contextmanager
+def _empty_working_directory() -> Any:
+    before = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)

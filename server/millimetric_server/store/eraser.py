@@ -1,0 +1,87 @@
+"""Carries out erasures: removes a person's events and rebuilds the days and sessions they touched.
+
+Every step can be repeated: what is touched is kept in the journal before the first row goes.
+"""
+
+import logging
+import time
+
+from millimetric_server.journal.erasures import Erasure, Erasures, Plan
+from millimetric_server.messages import ErasureState
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.statements import read_statement
+
+log = logging.getLogger(__name__)
+
+# The person's events that were here, or are older, than the request.
+MATCH_USER = (
+    "(user_id = {user_id:String} OR (user_id = '' AND anonymous_id IN {devices:Array(String)}))"
+)
+MATCH_DEVICE = "anonymous_id = {anonymous_id:String}"
+MATCH = (
+    "project_id = {project:String} AND (received_at <= fromUnixTimestamp64Micro({asked:Int64}) "
+    "OR timestamp < fromUnixTimestamp64Micro({asked:Int64})) AND "
+)
+_REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
+_WAIT = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
+
+
+def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None:
+    """Carry out one erasure, from its beginning or from where it was cut short. Raises StoreUnavailableError.
+
+    Runs on the loader's thread, so that no block is inserted between a deletion and its rebuild.
+    """
+    plan = erasure.plan
+    if erasure.state is ErasureState.QUEUED:
+        plan = _make_plan(store, erasure)
+        erasures.mark_running(erasure, plan)
+    match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
+    parameters = _parameters(erasure, plan.devices)
+    store.command(read_statement("forget.delete_events").replace("%MATCH%", match), parameters, **_WAIT)
+    rebuild(store, erasure.project_id, plan.days, plan.sessions)
+    after = _count_rollups(store, erasure.project_id, plan)
+    ((_, _, residual),) = store.query(read_statement("forget.touched").replace("%MATCH%", match), parameters)
+    after["events"] = residual
+    removed = {table: plan.rows_before[table] - after[table] for table in plan.rows_before}
+    erasures.mark_done(erasure, removed, residual, time.time_ns() // 1000)
+    log.info("erasure %s: done, %d events removed, residual %d", erasure.erasure_id, removed["events"], residual)
+
+
+def rebuild(store: ClickHouse, project_id: str, days: tuple[str, ...], sessions: tuple[str, ...]) -> None:
+    """Make a project's days and sessions equal to its events again. Raises StoreUnavailableError."""
+    parameters = {"project": project_id, "days": days, "sessions": sessions}
+    for part, wanted in (("days", days), ("sessions", sessions)):
+        if wanted:
+            store.command(read_statement(f"rebuild.delete_{part}"), parameters, **_WAIT)
+            store.command(read_statement(f"rebuild.insert_{part}"), parameters, **_REPEATED_INSERT)
+
+
+def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
+    devices: tuple[str, ...] = ()
+    match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
+    if erasure.user_id:
+        found = store.query(
+            read_statement("forget.linked_devices"), {"project": erasure.project_id, "user_id": erasure.user_id}
+        )
+        devices = tuple(device for (device,) in found)
+    ((days, sessions, events),) = store.query(
+        read_statement("forget.touched").replace("%MATCH%", match), _parameters(erasure, devices)
+    )
+    plan = Plan(devices, tuple(days), tuple(sessions))
+    return Plan(devices, plan.days, plan.sessions, {"events": events, **_count_rollups(store, erasure.project_id, plan)})
+
+
+def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:
+    parameters = {"project": project_id, "days": plan.days, "sessions": plan.sessions}
+    ((daily_rollup, sessions),) = store.query(read_statement("forget.count_rollups"), parameters)
+    return {"daily_rollup": daily_rollup, "sessions": sessions}
+
+
+def _parameters(erasure: Erasure, devices: tuple[str, ...]) -> dict[str, object]:
+    return {
+        "project": erasure.project_id,
+        "user_id": erasure.user_id,
+        "anonymous_id": erasure.anonymous_id,
+        "devices": devices,
+        "asked": erasure.requested_at,
+    }

@@ -1,0 +1,153 @@
+"""Moves events from the journal into ClickHouse: in order, in blocks, each exactly once."""
+
+import logging
+import random
+import threading
+import time
+from concurrent.futures import Future
+
+from millimetric_server.enrich.event_row import COLUMN_TYPES
+from millimetric_server.journal.erasures import Erasures
+from millimetric_server.journal.journal import Block, Journal
+from millimetric_server.store.clickhouse import ClickHouse, Insert, StoreUnavailableError
+from millimetric_server.store.eraser import run_erasure
+from millimetric_server.store.migrations import migrate
+
+log = logging.getLogger(__name__)
+
+_COLUMN_NAMES = tuple(COLUMN_TYPES)
+_TYPES = tuple(COLUMN_TYPES.values())
+_BACKOFF_MAX_S = 5.0
+_PRUNE_EVERY_S = 60.0
+
+
+class Loader:
+    """The one thread that writes to ClickHouse; also carries out erasures, between two blocks."""
+
+    def __init__(
+        self, journal: Journal, erasures: Erasures, store: ClickHouse, *, flush_interval_ms: int, block_rows_max: int
+    ) -> None:
+        self._journal = journal
+        self._erasures = erasures
+        self._store = store
+        self._flush_interval_s = flush_interval_ms / 1000
+        self._block_rows_max = block_rows_max
+        self._wake = threading.Condition()
+        self._has_work = True
+        self._is_urgent = False
+        self._is_closing = False
+        self._is_prepared = False
+        self._loaded_seq = 0
+        self._waiting: list[tuple[int, Future[None]]] = []
+        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._pruned_at = time.monotonic()
+        self.rows_loaded = 0
+        self.rows_erased = 0
+        self.failing_since: float | None = None
+
+    def start(self) -> None:
+        """Begin to load; journal appends wake the loader from now on."""
+        self._journal.on_append = self.notify
+        self._thread.start()
+
+    def close(self, timeout_s: float) -> None:
+        """Load what is left, for at most so long; the rest stays in the journal."""
+        with self._wake:
+            self._is_closing = True
+            self._wake.notify()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            log.warning("loader: events remain in the journal; they are loaded at the next start")
+            self._thread.join()
+
+    def notify(self) -> None:
+        """Tell that the journal has new work."""
+        if not self._has_work:
+            with self._wake:
+                self._has_work = True
+                self._wake.notify()
+
+    def wait_loaded(self, seq: int) -> "Future[None]":
+        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq."""
+        future: Future[None] = Future()
+        with self._wake:
+            self._waiting.append((seq, future))
+            self._has_work = self._is_urgent = True
+            self._wake.notify()
+        return future
+
+    def prepare(self) -> None:
+        """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
+        self._store.open()
+        migrate(self._store)
+        self._is_prepared = True
+
+    def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                self._wait_for_work()
+                if not self._is_prepared:
+                    self.prepare()
+                self._drain()
+                failures, self.failing_since = 0, None
+            except StoreUnavailableError as error:
+                failures += 1
+                self._note_failure(error, failures)
+                if self._is_closing:
+                    return
+                self._pause(min(_BACKOFF_MAX_S, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            except Exception:
+                log.exception("loader: a fault; events stay in the journal, trying again")
+                if self._is_closing:
+                    return
+                self._pause(_BACKOFF_MAX_S)
+            else:
+                if self._is_closing:
+                    return
+
+    def _wait_for_work(self) -> None:
+        """Sleep until there is work, then long enough for a block to gather, unless someone waits for it."""
+        with self._wake:
+            self._wake.wait_for(lambda: self._has_work or self._is_closing, timeout=_PRUNE_EVERY_S)
+            self._wake.wait_for(lambda: self._is_urgent or self._is_closing, timeout=self._flush_interval_s)
+            self._has_work = self._is_urgent = False
+
+    def _drain(self) -> None:
+        while (block := self._journal.read_block(self._block_rows_max)) is not None:
+            self._load(block)
+        for erasure in self._erasures.read_pending():
+            run_erasure(self._store, self._erasures, erasure)
+        if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
+            self._pruned_at = time.monotonic()
+            while self._journal.prune_seen(time.time_ns() // 1000):
+                pass
+        self._answer_waiting()
+
+    def _load(self, block: Block) -> None:
+        rows = [row for row in block.rows if not self._erasures.covers(row)]
+        self.rows_erased += len(block.rows) - len(rows)
+        self._journal.mark_inflight(block)
+        if rows:
+            self._store.insert(Insert("events", _COLUMN_NAMES, _TYPES, list(zip(*rows, strict=True)), block.token))
+        self._journal.mark_loaded(block)
+        self.rows_loaded += len(rows)
+        self._loaded_seq = block.last_seq
+        self._answer_waiting()
+
+    def _answer_waiting(self) -> None:
+        with self._wake:
+            done = [future for seq, future in self._waiting if seq <= self._loaded_seq]
+            self._waiting = [(seq, future) for seq, future in self._waiting if seq > self._loaded_seq]
+        for future in done:
+            future.set_result(None)
+
+    def _pause(self, seconds: float) -> None:
+        with self._wake:
+            self._has_work = True
+            self._wake.wait_for(lambda: self._is_closing, timeout=seconds)
+
+    def _note_failure(self, error: StoreUnavailableError, failures: int) -> None:
+        if failures == 1:
+            self.failing_since = time.monotonic()
+            log.warning("loader: ClickHouse is away, events wait in the journal: %s", error)

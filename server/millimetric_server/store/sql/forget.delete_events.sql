@@ -1,0 +1,2 @@
+-- Removes the person's events. Parameters as in forget.touched.
+DELETE FROM events WHERE %MATCH%

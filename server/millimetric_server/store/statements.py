@@ -1,0 +1,11 @@
+"""The SQL files of sql/, one a query, read once."""
+
+import functools
+from importlib import resources
+
+
+@functools.cache
+def read_statement(name: str) -> str:
+    """Read sql/<name>.sql without its comments; `name` is `<handler>.<query>`."""
+    text = resources.files(__package__).joinpath("sql", f"{name}.sql").read_text()
+    return "\n".join(line for line in text.splitlines() if not line.startswith("--")).strip()

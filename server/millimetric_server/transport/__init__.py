@@ -1,0 +1,1 @@
+"""The doors: each knows a protocol and no rule. All calls go through boundary.run."""

@@ -1,0 +1,189 @@
+"""Messages as protobuf: built from the generated classes once, by the names that both sides share."""
+
+import functools
+import json
+import math
+import types
+from collections.abc import Callable, Mapping
+from enum import EnumMeta
+from operator import attrgetter
+from typing import Any, Union, get_args, get_origin
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.message import DecodeError
+from google.protobuf.message import Message as ProtoMessage
+from google.protobuf.struct_pb2 import Struct
+from google.protobuf.timestamp_pb2 import Timestamp
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.structs import fields
+
+from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric_server.errors import Violation, invalid_payload
+from millimetric_server.messages import Instant, Message, WireEnum
+
+_MODULES = (event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
+Convert = Callable[[Any], Any]
+
+
+@functools.cache
+def find_proto_class(message: type[Message]) -> type[ProtoMessage]:
+    """Find the generated class of a message."""
+    for module in _MODULES:
+        if (found := getattr(module, message.__name__, None)) is not None:
+            proto_class: type[ProtoMessage] = found
+            return proto_class
+    raise LookupError(f"no generated class for {message.__name__}")
+
+
+def decode_proto(request: type[Message], body: bytes) -> Message:
+    """Decode a protobuf body. Raises AppError invalid_payload."""
+    try:
+        message: Message = _make_reader(request)(find_proto_class(request).FromString(body))
+    except (DecodeError, UnicodeError, ValueError) as error:
+        text = "must be the protobuf message of this method, its strings in UTF-8"
+        raise invalid_payload((Violation("body", text),)) from error
+    return message
+
+
+def encode_proto(message: Message) -> bytes:
+    """Encode a response."""
+    return to_proto(message).SerializeToString()
+
+
+def to_proto(message: Message) -> ProtoMessage:
+    """Turn a message into its generated class."""
+    made: ProtoMessage = _make_writer(type(message))(message)
+    return made
+
+
+@functools.cache
+def _make_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]:
+    """Make the function that reads a generated message into ours, field by field, in order."""
+    described = find_proto_class(message).DESCRIPTOR.fields_by_name
+    names = [field.encode_name for field in fields(message) if field.encode_name in described]
+    plain = attrgetter(*names) if len(names) > 1 else lambda proto: (getattr(proto, names[0]),)
+    conversions = [
+        (index, convert)
+        for index, field in enumerate(field for field in fields(message) if field.encode_name in described)
+        if (convert := _reader_of(field.encode_name, field.type, described)) is not None
+    ]
+
+    def read(proto: ProtoMessage) -> Any:
+        values = list(plain(proto))
+        for index, convert in conversions:
+            values[index] = convert(proto, values[index])
+        return message(*values)
+
+    return read
+
+
+def _reader_of(name: str, kind: Any, described: Mapping[str, Any]) -> Callable[[ProtoMessage, Any], Any] | None:
+    """How a field's value becomes ours; None where it already is."""
+    inner = _strip_optional(kind)
+    if inner is Instant:
+        return lambda proto, value: _read_timestamp(value) if proto.HasField(name) else None
+    if inner is Raw:
+        return lambda proto, value: _read_struct(value) if proto.HasField(name) else Raw(b"")
+    if isinstance(inner, EnumMeta):
+        members = _read_enum_names(inner, described[name].enum_type)   # type: ignore[arg-type]
+        return lambda _proto, value: members.get(value, inner.UNSPECIFIED)   # type: ignore[attr-defined]
+    if get_origin(inner) is list:
+        (item,) = get_args(inner)
+        if isinstance(item, type) and issubclass(item, Message):
+            read = _make_reader(item)
+            return lambda _proto, value: [read(one) for one in value]
+        return lambda _proto, value: list(value)
+    if isinstance(inner, type) and issubclass(inner, Message):
+        read_one = _make_reader(inner)
+        return lambda proto, value: read_one(value) if proto.HasField(name) else None
+    if inner is int:
+        return lambda _proto, value: value or None   # 0 is absent in proto3
+    return None
+
+
+@functools.cache
+def _make_writer(message: type[Message]) -> Callable[[Message], ProtoMessage]:
+    proto_class = find_proto_class(message)
+    described = proto_class.DESCRIPTOR.fields_by_name
+    plan = [
+        (field.name, field.encode_name, _writer_of(field.type, described[field.encode_name]))
+        for field in fields(message)
+    ]
+
+    def write(value: Message) -> ProtoMessage:
+        content = {}
+        for name, proto_name, convert in plan:
+            item = getattr(value, name)
+            if item is not UNSET and item is not None:
+                content[proto_name] = item if convert is None else convert(item)
+        return proto_class(**content)
+
+    return write
+
+
+def _writer_of(kind: Any, described: Any) -> Convert | None:
+    inner = _strip_optional(kind)
+    if inner is Instant:
+        return _write_timestamp
+    if described.message_type is not None and described.message_type.full_name == "google.protobuf.Struct":
+        return _write_struct
+    if isinstance(inner, EnumMeta):
+        numbers = {member: number for number, member in _read_enum_names(inner, described.enum_type).items()}  # type: ignore[arg-type]
+        return numbers.__getitem__
+    if get_origin(inner) is list and issubclass((item := get_args(inner)[0]), Message):
+        write = _make_writer(item)
+        return lambda values: [write(value) for value in values]
+    return None
+
+
+def _strip_optional(kind: Any) -> Any:
+    """`str | None` and `str | UnsetType` are `str`."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return next(one for one in get_args(kind) if one not in (type(None), UnsetType))
+    return kind
+
+
+def _read_enum_names(enum: type[WireEnum], described: Any) -> dict[int, WireEnum]:
+    return {value.number: enum(value.name) for value in described.values}
+
+
+def _read_timestamp(value: Timestamp) -> Instant:
+    return Instant(value.seconds * 1_000_000 + value.nanos // 1000)
+
+
+def _write_timestamp(value: int) -> Timestamp:
+    return Timestamp(seconds=value // 1_000_000, nanos=value % 1_000_000 * 1000)
+
+
+def _read_struct(value: Struct) -> Raw:
+    """Write a Struct as JSON text. What is not JSON (NaN) comes out as such and fails validation with its field."""
+    return Raw(json.dumps(_read_fields(value), ensure_ascii=False, separators=(",", ":")).encode())
+
+
+def _read_fields(value: Struct) -> dict[str, Any]:
+    return {name: _read_value(item) for name, item in value.fields.items()}
+
+
+def _read_value(value: Any) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "struct_value":
+        return _read_fields(value.struct_value)
+    if kind == "list_value":
+        return [_read_value(item) for item in value.list_value.values]
+    if kind == "number_value":
+        return _read_number(value.number_value)
+    return None if kind in (None, "null_value") else getattr(value, kind)
+
+
+def _read_number(number: float) -> float | int:
+    """A Struct has only doubles: a whole one is an integer, unless no 64-bit integer could have become it."""
+    if math.isfinite(number) and number.is_integer() and abs(number) <= 2**64:
+        return int(number)
+    return number
+
+
+def _write_struct(text: str) -> Struct:
+    struct = Struct()
+    json_format.ParseDict(msgspec.json.decode(text), struct)
+    return struct

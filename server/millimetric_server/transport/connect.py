@@ -1,0 +1,188 @@
+"""The Connect door: unary POSTs by a short path of our own, everything else by connectrpc (docs/adr/0003).
+
+Connect's unary protocol is a plain HTTP POST; the short path costs a third of the library's.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
+from connectrpc.request import RequestContext
+from connectrpc.server import ConnectASGIApplication, Endpoint
+from protobuf.wkt import Any as AnyDetail
+
+from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.control.records import KeyKind
+from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
+from millimetric_server.transport.body import read_body
+from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
+from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
+from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_proto_class
+from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
+from millimetric_server.transport.response import Request, Response
+
+PACKAGE = "/millimetric.v1."
+_CONTENT_TYPES = {"application/json": "json", "application/proto": "proto"}
+_LIBRARY_TYPES = ("application/connect+", "application/grpc-web")
+# HTTP statuses of the Connect protocol, for the codes that we use.
+_HTTP_STATUS = {
+    "invalid_argument": 400,
+    "unauthenticated": 401,
+    "permission_denied": 403,
+    "not_found": 404,
+    "resource_exhausted": 429,
+    "internal": 500,
+    "unavailable": 503,
+}
+
+
+class ConnectDoor:
+    """Answers Connect calls, and gRPC-Web ones."""
+
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+        self._deps = deps
+        self._body_bytes_max = body_bytes_max
+        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers}
+        self.library = _Library(self._make_endpoints(), body_bytes_max)
+
+    def is_for_library(self, request: Request) -> bool:
+        """Tell whether connectrpc has to answer: GET, a deadline, an envelope, another compression than gzip."""
+        if request.path not in self._rpcs:
+            return False
+        headers = request.headers
+        is_short = (
+            request.method == "POST"
+            and "connect-timeout-ms" not in headers
+            and headers.get("content-encoding", "identity") in ("identity", "gzip")
+        )
+        content_type = _content_type(headers)
+        has_get = request.method == "GET" and self._rpcs[request.path][0].service == "QueryService"
+        return has_get or (request.method == "POST" and content_type.startswith(_LIBRARY_TYPES)) or (
+            request.method == "POST" and not is_short and content_type in _CONTENT_TYPES
+        )
+
+    async def answer(self, request: Request) -> Response:
+        """Carry out a unary POST."""
+        found = self._rpcs.get(request.path)
+        if found is None or request.method != "POST":
+            return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
+        rpc, decoder = found
+        format_name = _CONTENT_TYPES.get(_content_type(request.headers), "")
+        body = await read_body(request.headers, request.receive, self._body_bytes_max)
+        if not format_name and not isinstance(body, AppError):
+            body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
+        reply = await self._run(rpc, decoder, format_name, body, request.headers, request.peer)
+        if reply.error is not None:
+            return _make_error_response(reply.error)
+        return Response(200, reply.body, f"application/{format_name}".encode())
+
+    async def _run(
+        self, rpc: Rpc, decoder: JsonDecoder, format_name: str, body: bytes | AppError, headers: Mapping[str, str], peer: str
+    ) -> Reply:
+        def decode() -> Any:
+            if isinstance(body, AppError):
+                raise body
+            return decode_proto(rpc.request, body) if format_name == "proto" else decoder.decode_connect(body)
+
+        call = Call(
+            rpc=rpc,
+            door="connect",
+            headers=headers,
+            peer=peer,
+            decode=decode,
+            received_at=self._deps.read_clock_us(),
+            request_id=make_request_id(),
+        )
+        return await wait_async(run(call, self._deps, encode_proto if format_name == "proto" else encode_connect))
+
+    def _make_endpoints(self) -> dict[str, Any]:
+        return {path: self._make_endpoint(rpc, decoder) for path, (rpc, decoder) in self._rpcs.items()}
+
+    def _make_endpoint(self, rpc: Rpc, decoder: JsonDecoder) -> Any:
+        async def answer(body: "_Body", context: RequestContext[Any, Any]) -> bytes:
+            peer = (context.client_address or "").rpartition(":")[0]
+            headers = {name.lower(): value for name, value in context.request_headers.allitems()}
+            reply = await self._run(rpc, decoder, body.format_name, body.data, headers, peer)
+            if reply.error is not None:
+                raise _make_connect_error(reply.error)
+            return reply.body
+
+        is_read = KeyKind.PUBLIC not in rpc.kinds and rpc.service == "QueryService"
+        method: MethodInfo[Any, Any] = MethodInfo(
+            name=rpc.name,
+            service_name=rpc.path.split("/")[1],
+            input=find_proto_class(rpc.request),
+            output=find_proto_class(rpc.response),
+            idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS if is_read else IdempotencyLevel.UNKNOWN,
+            stream_type=StreamType.UNARY,
+        )
+        return Endpoint.unary(method=method, function=answer)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """An undecoded message: it is decoded behind the guards."""
+
+    format_name: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Passing:
+    """A codec for connectrpc that leaves the work to ours."""
+
+    format_name: str
+
+    def name(self) -> str:
+        return self.format_name
+
+    def encode(self, message: bytes) -> bytes:
+        return message
+
+    def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:  # noqa: ARG002 - the library's signature
+        return _Body(self.format_name, bytes(data))
+
+
+class _Library(ConnectASGIApplication[None]):
+    def __init__(self, endpoints: dict[str, Any], read_max_bytes: int) -> None:
+        super().__init__(
+            service=None,
+            endpoints=lambda _service: endpoints,
+            read_max_bytes=read_max_bytes,
+            codecs=(_Passing("json"), _Passing("proto")),
+        )
+
+    @property
+    def path(self) -> str:
+        return PACKAGE
+
+
+def _make_error_response(error: AppError) -> Response:
+    """Tell a planned error as Connect does; the details are google.rpc messages."""
+    code = error.failure.code.name.lower()
+    details = [
+        {
+            "type": detail.DESCRIPTOR.full_name,
+            "value": base64.b64encode(detail.SerializeToString()).decode().rstrip("="),
+        }
+        for detail in make_details(error)
+    ]
+    body = {"code": code, "message": error.message, "details": details}
+    return Response(_HTTP_STATUS[code], msgspec.json.encode(body))
+
+
+def _make_connect_error(error: AppError) -> ConnectError:
+    details = [
+        AnyDetail(type_url=TYPE_PREFIX + detail.DESCRIPTOR.full_name, value=detail.SerializeToString())
+        for detail in make_details(error)
+    ]
+    return ConnectError(Code[error.failure.code.name], error.message, details)
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -1,0 +1,29 @@
+"""A planned error as google.rpc details, for gRPC and Connect alike."""
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message as ProtoMessage
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+
+from millimetric_server.errors import AppError
+
+DOMAIN = "millimetric"
+TYPE_PREFIX = "type.googleapis.com/"
+
+
+def make_details(error: AppError) -> list[ProtoMessage]:
+    """ErrorInfo always; BadRequest where fields are wrong; RetryInfo where waiting helps."""
+    metadata = {name: value if isinstance(value, str) else ",".join(value) for name, value in error.metadata.items()}
+    details: list[ProtoMessage] = [ErrorInfo(reason=error.reason.name, domain=DOMAIN, metadata=metadata)]
+    if error.violations:
+        details.append(
+            BadRequest(
+                field_violations=[
+                    BadRequest.FieldViolation(field=one.field, description=one.message) for one in error.violations
+                ]
+            )
+        )
+    if error.retry_after_s is not None:
+        delay = Duration()
+        delay.FromMicroseconds(round(error.retry_after_s * 1e6))
+        details.append(RetryInfo(retry_delay=delay))
+    return details

@@ -1,0 +1,162 @@
+"""The gRPC door: grpcio's threaded server (docs/adr/0002), all methods on raw bytes, health and reflection."""
+
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from urllib.parse import unquote
+
+import grpc
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.transport.boundary import (
+    Reply,
+    make_internal_error,
+    make_request_id,
+    run,
+    wait_blocking,
+)
+from millimetric_server.transport.codec_proto import decode_proto, encode_proto
+from millimetric_server.transport.error_details import make_details
+
+log = logging.getLogger(__name__)
+
+_PACKAGE = "/millimetric.v1."
+# grpcio refuses what is larger with words of its own; up to this factor we refuse it with ours.
+_OVERSIZE_FACTOR = 8
+Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
+
+
+class GrpcDoor:
+    """Listens for gRPC and carries out calls on a pool of threads."""
+
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, *, host: str, port: int, threads: int, body_bytes_max: int):
+        self._server = grpc.server(
+            ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
+            interceptors=(FaultInterceptor(),),
+            options=(
+                ("grpc.max_receive_message_length", body_bytes_max * _OVERSIZE_FACTOR),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),
+            ),
+        )
+        self._health = health.HealthServicer()
+        services = sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers})
+        self._server.add_generic_rpc_handlers((_Methods(handlers, deps, body_bytes_max),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(
+            (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
+        )
+        for service in ("", *services):
+            self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            self.port = self._server.add_insecure_port(address)
+        except RuntimeError as error:
+            raise OSError(f"can't listen for gRPC on {address}: is the port taken? Choose another --grpc-port") from error
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._server.start()
+
+    def announce_end(self) -> None:
+        """Tell health checks that this server is going."""
+        self._health.enter_graceful_shutdown()
+
+    def close(self, timeout_s: float) -> None:
+        """Refuse new calls, finish running ones within the time."""
+        self._server.stop(timeout_s).wait()
+
+
+class FaultInterceptor(grpc.ServerInterceptor):
+    """Hides the text of any exception, also of health and reflection: grpcio would send it to the caller."""
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler | None:
+        """Wrap what answers a unary call; streams of reflection and health carry no text of ours."""
+        handler = continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        behaviour = handler.unary_unary
+
+        def guarded(request: Any, context: grpc.ServicerContext) -> Any:
+            try:
+                return behaviour(request, context)
+            except Exception:
+                if context.code() is not None:   # an abort, not a fault
+                    raise
+                request_id = make_request_id()
+                log.exception("gRPC %s: a fault [%s]", handler_call_details.method, request_id)
+                return _refuse(context, make_internal_error(request_id))
+
+        return grpc.unary_unary_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
+
+
+class _Methods(grpc.GenericRpcHandler):
+    """Finds the method of a call; of our own package also those that do not exist, to say so in our words."""
+
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+        self._methods = {
+            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max)) for rpc in handlers
+        }
+        self._unknown = grpc.unary_unary_rpc_method_handler(_answer_unknown)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """Look the method up."""
+        path = handler_call_details.method
+        return self._methods.get(path) or (self._unknown if path.startswith(_PACKAGE) else None)
+
+
+def _make_behaviour(rpc: Rpc, deps: Deps, body_bytes_max: int) -> Behaviour:
+    def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
+        def decode() -> Any:
+            if len(body) > body_bytes_max:
+                message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
+                raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
+            return decode_proto(rpc.request, body)
+
+        call = Call(
+            rpc=rpc,
+            door="grpc",
+            headers=_read_metadata(context),
+            peer=_read_peer(context.peer()),
+            decode=decode,
+            received_at=deps.read_clock_us(),
+            request_id=make_request_id(),
+        )
+        reply: Reply = wait_blocking(run(call, deps, encode_proto))
+        return reply.body if reply.error is None else _refuse(context, reply.error)
+
+    return answer
+
+
+def _answer_unknown(_body: bytes, context: grpc.ServicerContext) -> bytes:
+    return _refuse(context, AppError(Reason.NOT_FOUND, "this server has no such method"))
+
+
+def _refuse(context: grpc.ServicerContext, error: AppError) -> bytes:
+    code = error.failure.code
+    status = Status(code=code.value[0], message=error.message)
+    for detail in make_details(error):
+        status.details.add().Pack(detail)
+    context.set_code(code)
+    context.set_details(error.message)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    return b""
+
+
+def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
+    return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+
+
+def _read_peer(peer: str) -> str:
+    """`ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000` (percent-encoded) become addresses; a unix socket has none."""
+    family, _, address = unquote(peer).partition(":")
+    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""

@@ -1,0 +1,35 @@
+"""What operations ask: /healthz, /readyz, /metrics."""
+
+import asyncio
+
+import msgspec
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from millimetric_server.call import Deps
+from millimetric_server.transport.response import Request, Response
+
+
+class HealthDoor:
+    """Answers operational GETs. None of them needs a key or tells anything of a project's events."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self.is_ending = False
+        self.routes = {"/healthz": self._check_life, "/readyz": self._check_readiness, "/metrics": self._show_metrics}
+
+    async def answer(self, request: Request) -> Response:
+        """Answer one of `routes`."""
+        return await self.routes[request.path]()
+
+    async def _check_life(self) -> Response:
+        return Response(200, b'{"ok":true}')
+
+    async def _check_readiness(self) -> Response:
+        """Ready is: writes are taken. ClickHouse away does not change that, and is told."""
+        is_away = self._deps.loader.failing_since is not None
+        body = {"ready": not self.is_ending, "clickhouse": "away" if is_away else "ok"}
+        return Response(503 if self.is_ending else 200, msgspec.json.encode(body))
+
+    async def _show_metrics(self) -> Response:
+        text = await asyncio.to_thread(generate_latest)
+        return Response(200, text, CONTENT_TYPE_LATEST.encode())

@@ -1,0 +1,140 @@
+"""REST /v1: routes from the google.api.http options of the protos, JSON in snake_case, CORS for browsers."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from google.api import annotations_pb2
+
+from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.errors import AppError, Violation, invalid_payload
+from millimetric_server.transport.body import read_body
+from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
+from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
+from millimetric_server.transport.response import Request, Response
+
+_SERVICES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
+_JSON_TYPES = ("application/json", "")
+_BEACON_TYPE = "text/plain"   # what navigator.sendBeacon can send without a preflight
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+class _BeaconKey(msgspec.Struct):
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A route of the REST surface."""
+
+    verb: str
+    path: re.Pattern[str]
+    has_body: bool
+    rpc: Rpc
+    decoder: JsonDecoder
+
+
+def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
+    """Read the routes of the methods that this server answers from their google.api.http options."""
+    methods = {
+        f"/{service.full_name}/{method.name}": method
+        for module in _SERVICES
+        for service in module.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    routes = []
+    for rpc in handlers:
+        rule = methods[rpc.path].GetOptions().Extensions[annotations_pb2.http]
+        verb = rule.WhichOneof("pattern")
+        pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", getattr(rule, verb))
+        routes.append(Route(verb.upper(), re.compile(pattern), bool(rule.body), rpc, JsonDecoder(rpc.request)))
+    return tuple(routes)
+
+
+class RestDoor:
+    """Answers REST calls."""
+
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+        self._deps = deps
+        self._body_bytes_max = body_bytes_max
+        self._routes = read_routes(handlers)
+        self._fixed = {(route.verb, route.path.pattern): route for route in self._routes if not route.path.groups}
+
+    def find_route(self, verb: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
+        """Find the route of a request and the variables in its path."""
+        if (route := self._fixed.get((verb, path))) is not None:
+            return route, {}
+        for route in self._routes:
+            if route.path.groups and route.verb == verb and (match := route.path.fullmatch(path)):
+                return route, match.groupdict()
+        return None
+
+    async def answer(self, request: Request, route: Route, variables: Mapping[str, str]) -> Response:
+        """Carry out a call."""
+        headers = request.headers
+        body: bytes | AppError = b""
+        if route.has_body:
+            body = await read_body(headers, request.receive, self._body_bytes_max)
+            headers = _take_key_of_beacon(headers, body)
+
+        def decode() -> Any:
+            if not route.has_body:
+                return decode_params(route.rpc.request, request.query, variables)
+            if isinstance(body, AppError):
+                raise body
+            _check_content_type(headers)
+            return route.decoder.decode(body)
+
+        call = Call(
+            rpc=route.rpc,
+            door="rest",
+            headers=headers,
+            peer=request.peer,
+            decode=decode,
+            received_at=self._deps.read_clock_us(),
+            request_id=make_request_id(),
+        )
+        reply: Reply = await wait_async(run(call, self._deps, encode_rest))
+        if reply.error is not None:
+            return make_error_response(reply.error)
+        return Response(route.rpc.http_status, reply.body)
+
+
+def make_error_response(error: AppError) -> Response:
+    """Tell a planned error as REST does: `{"error": reason, "details": {…}}`."""
+    details: dict[str, Any] = {"message": error.message, **error.metadata}
+    if error.violations:
+        field_errors: dict[str, list[str]] = {}
+        for violation in error.violations:
+            field_errors.setdefault(violation.field, []).append(violation.message)
+        details["fieldErrors"] = field_errors
+    headers = []
+    if error.retry_after_s is not None:
+        details["retry_after_s"] = round(error.retry_after_s, 3)
+        headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
+    body = msgspec.json.encode({"error": error.reason, "details": details})
+    return Response(error.failure.http_status, body, headers=headers)
+
+
+def _content_type(headers: Mapping[str, str]) -> str:
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _check_content_type(headers: Mapping[str, str]) -> None:
+    if _content_type(headers) not in (*_JSON_TYPES, _BEACON_TYPE):
+        raise invalid_payload((Violation("content-type", "must be application/json"),))
+
+
+def _take_key_of_beacon(headers: Mapping[str, str], body: bytes | AppError) -> Mapping[str, str]:
+    """A beacon can't send headers, so its public key may stand in the body, and only there."""
+    if "authorization" in headers or _content_type(headers) != _BEACON_TYPE or isinstance(body, AppError):
+        return headers
+    try:
+        key = msgspec.json.decode(body, type=_BeaconKey).key
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return headers
+    return {**headers, "authorization": f"Bearer {key}"} if key.startswith("pk_") else headers

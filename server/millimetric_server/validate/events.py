@@ -1,0 +1,166 @@
+"""What events must look like: from messages as they were sent to checked ones, or every violation by name."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from millimetric_server.call import Call
+from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.url_parts import parse_url
+from millimetric_server.errors import Violation, invalid_payload
+from millimetric_server.messages import (
+    Ack,
+    BatchMode,
+    BatchRequest,
+    Event,
+    EventContext,
+    IdentifyRequest,
+    TrackRequest,
+    UndecodableEvent,
+)
+from millimetric_server.validate.properties import EMPTY, read_properties
+
+BATCH_EVENTS_MAX = 1000
+OLDEST_US = 946_684_800_000_000   # 2000-01-01
+FUTURE_MAX_US = 24 * 3600 * 1_000_000
+CHARS_MAX = {
+    "event": 128,
+    "event_id": 128,
+    "anonymous_id": 128,
+    "user_id": 256,
+    "session_id": 128,
+    "url": 2048,
+    "path": 2048,
+    "referrer": 2048,
+}
+ACK_HEADER = "millimetric-ack"
+IDENTIFY_EVENT = "$identify"
+_NO_CONTEXT = EventContext()
+
+
+class CheckedTrack(msgspec.Struct, frozen=True):
+    """A Track or Identify to carry out."""
+
+    event: CheckedEvent
+    ack: Ack
+
+
+class CheckedBatch(msgspec.Struct, frozen=True):
+    """A Batch to carry out; a rejected event is its violations, and stands only in BatchMode.PER_EVENT."""
+
+    events: Sequence[CheckedEvent | tuple[Violation, ...]]
+    is_per_event: bool
+    ack: Ack
+
+
+def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
+    """Check a Track. Raises AppError invalid_payload."""
+    checked = check_event(request, call.received_at)
+    if isinstance(checked, tuple):
+        raise invalid_payload(checked)
+    return CheckedTrack(checked, _read_ack(request.ack, call))
+
+
+def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
+    """Check a Batch. Raises AppError invalid_payload that names every bad index."""
+    if not 1 <= len(request.events) <= BATCH_EVENTS_MAX:
+        message = f"must hold 1 to {BATCH_EVENTS_MAX} events, not {len(request.events)}"
+        raise invalid_payload((Violation("events", message),))
+    events = [check_event(event, call.received_at) for event in request.events]
+    is_per_event = request.mode is BatchMode.PER_EVENT
+    if not is_per_event:
+        problems = [
+            Violation(f"events[{index}].{problem.field}", problem.message)
+            for index, checked in enumerate(events)
+            if isinstance(checked, tuple)
+            for problem in checked
+        ]
+        if problems:
+            raise invalid_payload(problems)
+    return CheckedBatch(events, is_per_event, _read_ack(request.ack, call))
+
+
+def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
+    """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
+    problems = [
+        Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)
+    ]
+    event = Event(
+        event=IDENTIFY_EVENT,
+        event_id=request.event_id,
+        timestamp=request.timestamp,
+        anonymous_id=request.anonymous_id,
+        user_id=request.user_id,
+        properties=request.traits,
+        properties_json=request.traits_json,
+        context=request.context,
+    )
+    checked = check_event(event, call.received_at)
+    if isinstance(checked, tuple):
+        problems += [Violation(problem.field.replace("properties", "traits"), problem.message) for problem in checked]
+    if problems or isinstance(checked, tuple):
+        raise invalid_payload(problems)
+    return CheckedTrack(checked, _read_ack(request.ack, call))
+
+
+def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violation, ...]:
+    """Check one event against all rules; return it, or everything that is wrong with it."""
+    if isinstance(event, UndecodableEvent):
+        return event.violations
+    problems: list[Violation] = []
+    if not event.event:
+        problems.append(Violation("event", "is required"))
+    for name, chars_max in CHARS_MAX.items():
+        if (text := getattr(event, name)) and (len(text) > chars_max or "\0" in text):
+            problems.append(Violation(name, _explain_text(text, chars_max)))
+    if event.url and not problems and parse_url(event.url) is None:
+        problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
+    if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
+        problems.append(Violation("timestamp", "must lie between 2000-01-01 and 24 hours from now"))
+    properties = _check_properties(event, problems)
+    if problems:
+        return tuple(problems)
+    context = event.context or _NO_CONTEXT
+    return CheckedEvent(
+        event.event or "",
+        event.event_id or "",
+        event.timestamp,
+        event.anonymous_id or "",
+        event.user_id or "",
+        event.session_id or "",
+        event.url or "",
+        event.path or "",
+        event.referrer or "",
+        properties,
+        context.ip or "",
+        context.user_agent or "",
+    )
+
+
+def _check_properties(event: Event, problems: list[Violation]) -> str:
+    raw = bytes(event.properties)
+    has_object = raw not in (b"", b"null")
+    field = "properties_json" if event.properties_json else "properties"
+    try:
+        if has_object and event.properties_json:
+            raise ValueError("can't be sent together with properties: send one of the two")   # noqa: TRY301
+        return read_properties(event.properties_json or raw)
+    except ValueError as error:
+        problems.append(Violation(field, str(error)))
+        return EMPTY
+
+
+def _explain_text(text: str, chars_max: int) -> str:
+    if "\0" in text:
+        return "must not hold a NUL character"
+    return f"must have at most {chars_max} characters, not {len(text)}"
+
+
+def _read_ack(ack: Ack, call: Call) -> Ack:
+    text = call.headers.get(ACK_HEADER)
+    if text is None or ack is not Ack.UNSPECIFIED:
+        return ack
+    try:
+        return Ack(text.strip())
+    except ValueError:
+        raise invalid_payload((Violation(ACK_HEADER, "must be `stored` or `durable`"),)) from None

@@ -1,0 +1,55 @@
+"""Free-form JSON objects: properties of events and traits of people."""
+
+import math
+import re
+from typing import Any
+
+import msgspec
+
+BYTES_MAX = 8192
+DEPTH_MAX = 32
+INTEGER_MAX = 2**53   # beyond it, JSON readers that use doubles return another number
+EMPTY = "{}"
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_LONG_NUMBER = re.compile(rb"\d{16}")
+
+
+def read_properties(text: bytes | str) -> str:
+    """Return a JSON object as compact text, the same value as was sent; absent or null is `{}`.
+
+    Raises ValueError with a sentence for the caller.
+    """
+    if not text or text in (b"null", "null"):
+        return EMPTY
+    try:
+        value = _decode(text)
+        compact = _encode(value)
+    except RecursionError:
+        raise ValueError(f"must not be nested deeper than {DEPTH_MAX} levels") from None
+    except msgspec.ValidationError as error:
+        raise ValueError(_explain(str(error))) from None
+    except (msgspec.DecodeError, UnicodeError, ValueError, OverflowError):
+        raise ValueError("must be a JSON object; NaN and Infinity are not JSON") from None
+    if len(compact) > BYTES_MAX:
+        raise ValueError(f"must be at most {BYTES_MAX} bytes as compact JSON, not {len(compact)}")
+    if compact.count(b"{") + compact.count(b"[") > DEPTH_MAX or _LONG_NUMBER.search(compact):
+        _check_values(value, DEPTH_MAX)
+    return compact.decode()
+
+
+def _check_values(value: Any, levels: int) -> None:
+    if isinstance(value, dict | list):
+        if levels == 0:
+            raise ValueError(f"must not be nested deeper than {DEPTH_MAX} levels")
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_values(item, levels - 1)
+    elif isinstance(value, int) and abs(value) > INTEGER_MAX:
+        raise ValueError("must not hold an integer beyond 2^53, which loses digits in JSON: send it as a string")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("must not hold a number that is not finite")
+
+
+def _explain(error: str) -> str:
+    return "must not hold a number out of range" if "out of range" in error else "must be a JSON object"
