@@ -141,7 +141,7 @@ class Server:
         timeout_s = self._settings.shutdown_timeout_s
         http = _QuietServer(
             uvicorn.Config(
-                self._http,   # type: ignore[arg-type]
+                self._http,
                 http="httptools",
                 lifespan="off",
                 log_config=None,
@@ -195,7 +195,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(f"can't listen for HTTP on {host}:{port}: {os.strerror(error.errno or 0)}. Choose another --http-port") from error
+        raise OSError(
+            f"can't listen for HTTP on {host}:{port}: {os.strerror(error.errno or 0)}. Choose another --http-port"
+        ) from error
     listener.listen(2048)
     return listener
 

@@ -9,9 +9,9 @@ from millimetric_server.config import Network
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Key, KeyKind, Project
 from millimetric_server.enrich.geo import CountryReader
-from millimetric_server.limiter import Limiter
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
+from millimetric_server.limiter import Limiter
 from millimetric_server.messages import Message
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.store.clickhouse import ClickHouse
@@ -50,7 +50,7 @@ class Rpc:
     handler: Callable[["Call", Deps], Steps]
     validate: Callable[[Any, "Call"], Any]
     http_status: int = 200
-    limit: str = ""   # the bucket in the rate limits; empty: unlimited
+    limit: str = ""  # the bucket in the rate limits; empty: unlimited
 
     @property
     def path(self) -> str:
@@ -64,12 +64,12 @@ class Call:
 
     rpc: Rpc
     door: str
-    headers: Mapping[str, str]   # names in lower case
-    peer: str                    # the other end's IP address
+    headers: Mapping[str, str]  # names in lower case
+    peer: str  # the other end's IP address
     decode: Callable[[], Message]
-    received_at: int             # microseconds since 1970 UTC
+    received_at: int  # microseconds since 1970 UTC
     request_id: str
 
     key: Key = field(init=False)
     project: Project = field(init=False)
-    request: Any = field(init=False)   # as the RPC's `validate` returns it
+    request: Any = field(init=False)  # as the RPC's `validate` returns it

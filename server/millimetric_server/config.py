@@ -32,22 +32,27 @@ class Settings:
     http_port: int = _setting(8080, "Port of the HTTP door: REST /v1, Connect, health and metrics.")
     data_dir: str = _setting("./var", "Folder for the journal, the embedded engine, the control database and secrets.")
     clickhouse_url: str = _setting(
-        "", "chdb:///folder for the embedded engine, or http(s)://user:password@host:port. Empty: embedded, in data_dir."
+        "",
+        "chdb:///folder for the embedded engine, or http(s)://user:password@host:port. Empty: embedded, in data_dir.",
     )
     clickhouse_database: str = _setting("millimetric", "Name of the ClickHouse database; made if missing.")
     database_url: str = _setting(
-        "", "Control database: sqlite:///file or postgresql://user:password@host/name. Empty: SQLite in data_dir."
+        "",
+        "Control database: sqlite:///file or postgresql://user:password@host/name. Empty: SQLite in data_dir.",
     )
     geoip_db: str = _setting(
-        "", "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that set-up fetched, if any."
+        "",
+        "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that set-up fetched, if any.",
     )
     trusted_proxies: str = _setting("", "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1.")
     rate_limits: str = _setting(
-        DEFAULT_RATE_LIMITS, "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all."
+        DEFAULT_RATE_LIMITS,
+        "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all.",
     )
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest body or message in bytes, also after decompression.")
     journal_max_bytes: int = _setting(
-        4 * 1024 * 1024 * 1024, "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`."
+        4 * 1024 * 1024 * 1024,
+        "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`.",
     )
     idempotency_window_days: int = _setting(7, "Days in which a repeated event_id counts as the same event; 0 is off.")
     flush_interval_ms: int = _setting(400, "Milliseconds that events gather before they are loaded into ClickHouse.")
@@ -56,14 +61,22 @@ class Settings:
     grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time.")
     ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
     identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
-    key_pepper: str = _setting("", "Secret under which API keys are hashed, at least 32 characters. Empty: made in data_dir.")
+    key_pepper: str = _setting(
+        "", "Secret under which API keys are hashed, at least 32 characters. Empty: made in data_dir."
+    )
     log_level: str = _setting("info", "debug, info, warning or error. No level logs an IP address or a key.")
 
     def __post_init__(self) -> None:
         """Check what can be checked without touching the world. Raises ConfigError."""
         for name in ("grpc_port", "http_port"):
             _require(0 <= getattr(self, name) <= 65535, name, "must be a port from 0 to 65535")  # noqa: PLR2004
-        for name in ("body_bytes_max", "journal_max_bytes", "flush_interval_ms", "block_rows_max", "grpc_threads"):
+        for name in (
+            "body_bytes_max",
+            "journal_max_bytes",
+            "flush_interval_ms",
+            "block_rows_max",
+            "grpc_threads",
+        ):
             _require(getattr(self, name) > 0, name, "must be at least 1")
         for name in ("idempotency_window_days", "shutdown_timeout_s"):
             _require(getattr(self, name) >= 0, name, "must be 0 or more")
@@ -71,8 +84,11 @@ class Settings:
             _require(len(getattr(self, name)) not in range(1, 32), name, "must have at least 32 characters")
         _require(self.log_level.lower() in LOG_LEVELS, "log_level", f"must be one of {', '.join(LOG_LEVELS)}")
         schemes = ("", "chdb:///", "http://", "https://")
-        _require(self.clickhouse_url.startswith(schemes[1:]) or not self.clickhouse_url, "clickhouse_url",
-                 "must begin with chdb:///, http:// or https://")
+        _require(
+            self.clickhouse_url.startswith(schemes[1:]) or not self.clickhouse_url,
+            "clickhouse_url",
+            "must begin with chdb:///, http:// or https://",
+        )
         parse_rate_limits(self.rate_limits)
         self.read_trusted_proxies()
 
@@ -133,7 +149,9 @@ def parse_rate_limits(text: str) -> Mapping[str, RateLimit | None]:
         try:
             limits[name] = None if figures.lower() == "off" else RateLimit(float(rate), int(burst))
         except ValueError:
-            raise ConfigError(f"{PREFIX}RATE_LIMITS: `{entry.strip()}` must look like track=50/200 or track=off") from None
+            raise ConfigError(
+                f"{PREFIX}RATE_LIMITS: `{entry.strip()}` must look like track=50/200 or track=off"
+            ) from None
     return limits
 
 

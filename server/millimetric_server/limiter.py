@@ -34,7 +34,7 @@ class Limiter:
     def _throttle(self, limit: RateLimit) -> Throttled:
         throttle = self._throttles.get(limit)
         if throttle is None:
-            rate = Fraction(limit.rate_per_s).limit_denominator(_PERIOD_MAX_S)   # whole tokens in whole seconds
+            rate = Fraction(limit.rate_per_s).limit_denominator(_PERIOD_MAX_S)  # whole tokens in whole seconds
             quota = Quota(Rate(timedelta(seconds=rate.denominator), max(rate.numerator, 1)), limit.burst)
             throttle = self._throttles[limit] = Throttled(
                 using=RateLimiterType.GCRA.value, quota=quota, store=self._store

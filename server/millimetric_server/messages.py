@@ -147,7 +147,6 @@ class Message(msgspec.Struct, gc=False):
     """The base of all messages. An absent string is empty; what must not be shown when absent is UNSET."""
 
 
-
 class EventContext(Message):
     """What a backend knows of the visitor on whose behalf it speaks."""
 

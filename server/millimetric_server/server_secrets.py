@@ -34,7 +34,7 @@ def _load_file(path: Path) -> dict[str, str]:
     try:
         _create(path, json.dumps({name: secrets.token_hex(32) for name in SECRET_NAMES}))
     except FileExistsError:
-        pass   # made at an earlier start, or by another process just now
+        pass  # made at an earlier start, or by another process just now
     except OSError as error:
         raise ConfigError(f"can't write {path}: {error.strerror}; choose another MILLIMETRIC_DATA_DIR") from error
     try:

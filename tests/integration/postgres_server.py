@@ -81,9 +81,7 @@ class PostgresServer:
 
     def _run(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
-        done = subprocess.run(
-            command, cwd=self._folder, capture_output=True, text=True, check=False, **self._run_as
-        )
+        done = subprocess.run(command, cwd=self._folder, capture_output=True, text=True, check=False, **self._run_as)
         if done.returncode:
             pytest.fail(f"{program} failed: {done.stderr}")
 

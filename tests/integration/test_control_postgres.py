@@ -94,9 +94,7 @@ class TestStorePort:
 
     def test_a_key_is_stored_without_its_secret_and_verifies(self, store: ControlStore) -> None:
         project = store.create_project("shop")
-        created = store.create_key(
-            KeyKind.SECRET, Environment.LIVE, PEPPER, project="shop", label="the worker"
-        )
+        created = store.create_key(KeyKind.SECRET, Environment.LIVE, PEPPER, project="shop", label="the worker")
         parsed = parse_key(created.text)
         (key,) = store.list_keys("shop")
 
@@ -203,27 +201,21 @@ class TestStorePort:
 
         assert [(out.strip(), err) for out, err in ends] == [(b"1", b"")] * 6
 
-    def test_another_process_change_is_seen_in_about_a_second(
-        self, open_store: Callable[[], ControlStore]
-    ) -> None:
+    def test_another_process_change_is_seen_in_about_a_second(self, open_store: Callable[[], ControlStore]) -> None:
         here, elsewhere = open_store(), open_store()
         directory = Directory(here)
         directory.start()
         try:
             project = elsewhere.create_project("shop")
             wait_until(lambda: directory.find_project(project.project_id) is not None, 3)
-            key = elsewhere.create_key(
-                KeyKind.PUBLIC, Environment.LIVE, PEPPER, project=project.project_id
-            ).key
+            key = elsewhere.create_key(KeyKind.PUBLIC, Environment.LIVE, PEPPER, project=project.project_id).key
             wait_until(lambda: directory.find_key(key.prefix) == key, 3)
             elsewhere.revoke_key(key.prefix)
             wait_until(lambda: directory.find_key(key.prefix) is None, 3)
         finally:
             directory.close()
 
-    def test_a_database_taken_back_to_the_same_number_is_still_noticed(
-        self, store: ControlStore, url: str
-    ) -> None:
+    def test_a_database_taken_back_to_the_same_number_is_still_noticed(self, store: ControlStore, url: str) -> None:
         project = store.create_project("shop")
         directory = Directory(store)
         directory.refresh()

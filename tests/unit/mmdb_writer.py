@@ -84,10 +84,8 @@ def _number_nodes(root: _Node) -> list[_Node]:
 
 def _encode_branch(branch: _Node | int | None, node_count: int) -> bytes:
     if isinstance(branch, _Node):
-        value = branch.number
-    else:
-        value = node_count if branch is None else node_count + 16 + branch
-    return value.to_bytes(4, "big")
+        return branch.number.to_bytes(4, "big")
+    return (node_count if branch is None else node_count + 16 + branch).to_bytes(4, "big")
 
 
 def _encode(value: object) -> bytes:

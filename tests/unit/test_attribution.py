@@ -30,13 +30,9 @@ HOSTS = st.sampled_from(
         "1.2.3.4",
     ]
 ) | st.text(max_size=30)
-PAIRS = st.tuples(st.sampled_from(sorted(PARAMETERS)) | st.text(max_size=10), st.text(max_size=30)).map(
-    "=".join
-)
+PAIRS = st.tuples(st.sampled_from(sorted(PARAMETERS)) | st.text(max_size=10), st.text(max_size=30)).map("=".join)
 QUERIES = st.lists(PAIRS, max_size=6).map("&".join)
-SCHEMES = st.sampled_from(
-    ["https://", "http://", "android-app://", "ios-app://", "javascript:", "data:", "", "//"]
-)
+SCHEMES = st.sampled_from(["https://", "http://", "android-app://", "ios-app://", "javascript:", "data:", "", "//"])
 URLS = (
     st.builds("{}{}/{}?{}#{}".format, SCHEMES, HOSTS, st.text(max_size=10), QUERIES, QUERIES)
     | st.text()
@@ -68,9 +64,7 @@ def test_any_text_is_classified_alike_each_time(
 
 @given(st.text("abcXYZäÖ", min_size=1, max_size=20), RULE_SET_NAMES)
 def test_campaign_keeps_its_case_and_source_and_medium_do_not(text: str, rule_set: str) -> None:
-    got = classify(
-        f"https://shop.example/?utm_source=s{text}&utm_medium=m{text}&utm_campaign={text}", "", rule_set
-    )
+    got = classify(f"https://shop.example/?utm_source=s{text}&utm_medium=m{text}&utm_campaign={text}", "", rule_set)
     assert (got.source, got.medium, got.campaign) == (f"s{text}".lower(), f"m{text}".lower(), text)
 
 

@@ -111,9 +111,7 @@ def test_an_account_has_its_own_projects_oldest_first(store: ControlStore, direc
     assert directory.projects_of_account("nobody") == ()
 
 
-def test_it_reloads_only_what_has_changed(
-    store: ControlStore, source: FailingSource, directory: Directory
-) -> None:
+def test_it_reloads_only_what_has_changed(store: ControlStore, source: FailingSource, directory: Directory) -> None:
     directory.refresh()
     assert not directory.refresh_if_changed()
     store.create_project("shop")
@@ -167,9 +165,7 @@ def test_an_outage_keeps_the_last_snapshot_and_is_logged_once(
     ]
 
 
-def test_the_thread_survives_any_fault(
-    store: ControlStore, source: FailingSource, directory: Directory
-) -> None:
+def test_the_thread_survives_any_fault(store: ControlStore, source: FailingSource, directory: Directory) -> None:
     directory.start()
     source.fault = RuntimeError("nobody thought of this")
     deadline_s = time.monotonic() + 2

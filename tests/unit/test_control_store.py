@@ -77,9 +77,7 @@ def test_a_setting_may_not_be_this(store: ControlStore, change: dict[str, Any]) 
     assert store.find_project("shop") == project
 
 
-@pytest.mark.parametrize(
-    ("rate_per_s", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1, 0)]
-)
+@pytest.mark.parametrize(("rate_per_s", "burst"), [(0, 1), (-1, 1), (float("nan"), 1), (float("inf"), 1), (1, 0)])
 def test_a_bucket_may_not_be_this(rate_per_s: float, burst: int) -> None:
     with pytest.raises(ValueError, match="must be"):
         RateLimit(rate_per_s, burst)

@@ -132,9 +132,7 @@ def test_reload_answers_from_the_new_file(database: Path) -> None:
     assert reader.country("192.0.2.1") == "IE"
 
 
-def test_reload_keeps_the_old_data_if_the_new_file_is_bad(
-    database: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_reload_keeps_the_old_data_if_the_new_file_is_bad(database: Path, caplog: pytest.LogCaptureFixture) -> None:
     reader = CountryReader(database)
     bad = database.with_suffix(".new")
     bad.write_bytes(b"no database")

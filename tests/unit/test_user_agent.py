@@ -24,8 +24,7 @@ _BROWSERS = {
 }  # fmt: skip
 _SYSTEMS = {"windows", "macos", "ios", "ipados", "android", "linux", "chromeos", ""}
 _WINDOWS_CHROME = (
-    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) "
-    "Chrome/146.0.0.0 Safari/537.36"
+    "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/146.0.0.0 Safari/537.36"
 )
 
 _any_text = st.text(st.characters(), max_size=600)
@@ -67,9 +66,7 @@ def test_only_the_first_512_characters_count() -> None:
 
 
 def test_empty_hints_are_no_hints() -> None:
-    assert describe_user_agent(_WINDOWS_CHROME, ClientHints()) == describe_user_agent(
-        _WINDOWS_CHROME, NO_HINTS
-    )
+    assert describe_user_agent(_WINDOWS_CHROME, ClientHints()) == describe_user_agent(_WINDOWS_CHROME, NO_HINTS)
 
 
 def test_platform_version_does_not_split_the_cache() -> None:

@@ -47,9 +47,7 @@ def test_names_in_a_file_are_unique(name: str) -> None:
 @_each("user_agents")
 def test_user_agent(row: Row) -> None:
     hints = ClientHints(**row.get("hints", {}))
-    wanted = Device(
-        row.get("device_type", ""), row.get("browser", ""), row.get("os", ""), row.get("is_bot", False)
-    )
+    wanted = Device(row.get("device_type", ""), row.get("browser", ""), row.get("os", ""), row.get("is_bot", False))
     assert describe_user_agent(row["user_agent"], hints) == wanted
 
 

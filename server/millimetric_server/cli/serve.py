@@ -12,7 +12,15 @@ from millimetric_server.journal.database import JournalError
 from millimetric_server.store.clickhouse import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
 
-_PLANNED = (ConfigError, ControlError, ControlUnavailableError, JournalError, SchemaError, StoreUnavailableError, OSError)
+_PLANNED = (
+    ConfigError,
+    ControlError,
+    ControlUnavailableError,
+    JournalError,
+    SchemaError,
+    StoreUnavailableError,
+    OSError,
+)
 
 
 @click.command()
@@ -24,10 +32,8 @@ def serve(**flags: Any) -> None:
     in order: running calls finish and the journal is loaded.
     """
     settings = read_settings(**flags)
-    logging.basicConfig(
-        level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
-    from millimetric_server.app import Server   # the engine's libraries are loaded only to serve
+    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    from millimetric_server.app import Server  # the engine's libraries are loaded only to serve
 
     try:
         Server(settings).run()

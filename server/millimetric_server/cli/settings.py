@@ -19,8 +19,14 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             text, default = _HELP[name]
-            told = f" [env: {PREFIX}{name.upper()}; default: {default}]" if default != "" else f" [env: {PREFIX}{name.upper()}]"
-            option = click.option("--" + name.replace("_", "-"), name, type=type(default), default=None, help=text + told)
+            told = (
+                f" [env: {PREFIX}{name.upper()}; default: {default}]"
+                if default != ""
+                else f" [env: {PREFIX}{name.upper()}]"
+            )
+            option = click.option(
+                "--" + name.replace("_", "-"), name, type=type(default), default=None, help=text + told
+            )
             command = option(command)
         return command
 

@@ -63,9 +63,7 @@ def open_engine(url: str) -> Engine:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # ValueError: a port that is not a number
-        raise ControlError(
-            "The database URL cannot be read: write sqlite:///path or postgresql://…"
-        ) from None
+        raise ControlError("The database URL cannot be read: write sqlite:///path or postgresql://…") from None
     match parsed.get_backend_name():
         case "sqlite":
             return _open_sqlite(parsed)
@@ -106,13 +104,9 @@ def _open_postgres(url: URL) -> Engine:
     url = url.set(drivername="postgresql+psycopg")
     missing = {name: value for name, value in _POSTGRES_DEFAULTS.items() if name not in url.query}
     try:
-        return create_engine(
-            url.update_query_dict(missing), pool_size=2, pool_pre_ping=True, hide_parameters=True
-        )
+        return create_engine(url.update_query_dict(missing), pool_size=2, pool_pre_ping=True, hide_parameters=True)
     except ImportError as error:
-        raise ControlError(
-            "PostgreSQL needs its driver: pip install 'millimetric-server[postgres]'"
-        ) from error
+        raise ControlError("PostgreSQL needs its driver: pip install 'millimetric-server[postgres]'") from error
 
 
 class Database:

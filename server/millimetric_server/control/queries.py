@@ -39,9 +39,7 @@ def insert_account(connection: Connection, name: str) -> Account:
     """Add an account whose name is free."""
     account = Account(make_id("acc"), name, datetime.now(UTC))
     connection.execute(
-        insert(accounts).values(
-            account_id=account.account_id, name=account.name, created_at=account.created_at
-        )
+        insert(accounts).values(account_id=account.account_id, name=account.name, created_at=account.created_at)
     )
     return account
 
@@ -61,9 +59,7 @@ def require_project(connection: Connection, project: str, account: str) -> Proje
     """Find a project with its origins."""
     row = find_project_row(connection, project, account)
     if row is None:
-        raise ControlError(
-            f"There is no project {quote_reference(project)} in account {quote_reference(account)}."
-        )
+        raise ControlError(f"There is no project {quote_reference(project)} in account {quote_reference(account)}.")
     return read_project(row, read_origins(connection, row.project_id))
 
 
@@ -110,9 +106,7 @@ def insert_key(connection: Connection, key: Key) -> None:
     )
 
 
-def mint_unused_key(
-    connection: Connection, kind: KeyKind, environment: Environment, pepper: bytes
-) -> MintedKey:
+def mint_unused_key(connection: Connection, kind: KeyKind, environment: Environment, pepper: bytes) -> MintedKey:
     """Make a key whose prefix no key has, not even a revoked one; it stays free while we hold the write."""
     for _ in range(_PREFIX_ATTEMPTS_MAX):
         minted = mint_key(kind, environment, pepper)
@@ -123,9 +117,7 @@ def mint_unused_key(
 
 def _select_account_ids(account: str) -> Select[tuple[str]]:
     reference = _normalise_reference(account)
-    return select(accounts.c.account_id).where(
-        or_(accounts.c.account_id == reference, accounts.c.name == reference)
-    )
+    return select(accounts.c.account_id).where(or_(accounts.c.account_id == reference, accounts.c.name == reference))
 
 
 def _normalise_reference(text: str) -> str:

@@ -82,9 +82,7 @@ class ControlStore:
                 raise ControlError(f"There is already an account named {name!r}.")
             return queries.insert_account(connection, name)
 
-    def create_project(
-        self, name: str, origins: Iterable[str] = (), account: str = DEFAULT_ACCOUNT
-    ) -> Project:
+    def create_project(self, name: str, origins: Iterable[str] = (), account: str = DEFAULT_ACCOUNT) -> Project:
         """Create a project; its name is unique in its account."""
         name = names.check_name(name)
         entries = {names.check_origin(origin) for origin in origins}
@@ -247,8 +245,7 @@ class ControlStore:
                 revision=queries.read_revision(connection),
                 accounts={row.account_id: read_account(row) for row in connection.execute(select(accounts))},
                 projects={
-                    project.project_id: project
-                    for project in queries.select_projects(connection, select(projects))
+                    project.project_id: project for project in queries.select_projects(connection, select(projects))
                 },
                 keys={key.prefix: key for key in queries.select_keys(connection, unrevoked)},
             )

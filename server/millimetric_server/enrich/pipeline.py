@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from millimetric_server.enrich.attribution import classify
+from millimetric_server.enrich.attribution import Attribution, classify
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.identity import (
@@ -14,7 +14,7 @@ from millimetric_server.enrich.identity import (
 from millimetric_server.enrich.privacy import hash_ip, redact_url
 from millimetric_server.enrich.session import derive_session_id
 from millimetric_server.enrich.url_parts import parse_url
-from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints, describe_user_agent
+from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints, Device, describe_user_agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,12 @@ class Surroundings:
     own_hosts: frozenset[str]
     is_public_key: bool
     is_secret_key: bool
-    received_at: int   # microseconds since 1970 UTC
-    day: str           # its UTC date, YYYY-MM-DD
-    ip: str            # the request's own, as the agent and hints are
+    received_at: int  # microseconds since 1970 UTC
+    day: str  # its UTC date, YYYY-MM-DD
+    ip: str  # the request's own, as the agent and hints are
     user_agent: str
     hints: ClientHints
-    referrer: str      # the Referer header
+    referrer: str  # the Referer header
     ip_salt: bytes
     identity_key: bytes
     find_country: Callable[[str], str]
@@ -42,22 +42,19 @@ class Draft:
     """A row in the making: what was sent, then what each step adds."""
 
     __slots__ = (
-        "anonymous_id",
-        "attribution",
-        "country",
-        "device",
-        "event_id",
-        "ip",
-        "ip_hash",
-        "is_bot",
-        "path",
-        "referrer",
-        "sent",
-        "session_id",
-        "timestamp",
-        "url",
-        "user_agent",
-    )
+        "anonymous_id", "attribution", "country", "device", "event_id", "ip", "ip_hash", "is_bot", "path",
+        "referrer", "sent", "session_id", "timestamp", "url", "user_agent",
+    )  # fmt: skip
+
+    anonymous_id: str
+    session_id: str
+    attribution: Attribution
+    url: str
+    path: str
+    device: Device
+    is_bot: bool
+    country: str
+    ip_hash: str
 
     def __init__(self, sent: CheckedEvent, around: Surroundings) -> None:
         self.sent = sent

@@ -143,11 +143,7 @@ def _judge_name(name: str) -> Literal["keep", "redact", "look inside"]:
     if lower in _KEPT_NAMES or lower.startswith(_KEPT_PREFIXES):
         return "keep"
     squeezed = _NOT_IN_SQUEEZED.sub("", lower)
-    if (
-        squeezed in _NAMES
-        or _STEM.search(squeezed)
-        or not _WORDS.isdisjoint(map(str.lower, _WORD.findall(name)))
-    ):
+    if squeezed in _NAMES or _STEM.search(squeezed) or not _WORDS.isdisjoint(map(str.lower, _WORD.findall(name))):
         return "redact"
     return "look inside"
 

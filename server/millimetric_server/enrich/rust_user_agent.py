@@ -48,16 +48,10 @@ class RustUserAgent(UserAgent):  # type: ignore[misc]
         self.ua_string = user_agent
         browser = _extract_browser(user_agent)
         self.browser = (
-            parse_browser(browser.family, browser.major, browser.minor, browser.patch)
-            if browser
-            else _NO_BROWSER
+            parse_browser(browser.family, browser.major, browser.minor, browser.patch) if browser else _NO_BROWSER
         )
         system = _extract_os(user_agent)
-        self.os = (
-            parse_operating_system(system.family, system.major, system.minor, system.patch)
-            if system
-            else _NO_OS
-        )
+        self.os = parse_operating_system(system.family, system.major, system.minor, system.patch) if system else _NO_OS
         device = _extract_device(user_agent)
         self.device = parse_device(device.family, device.brand, device.model) if device else _NO_DEVICE
 

@@ -56,6 +56,9 @@ class Device:
 
 
 NO_HINTS = ClientHints()
+# A library's agent names the machine that a program runs on, which is no visitor's device.
+_LIBRARY = "http_libraries"
+_PROGRAM = Device(device_type="", browser="", os="", is_bot=True)
 
 
 def describe_user_agent(user_agent: str, hints: ClientHints = NO_HINTS) -> Device:
@@ -81,18 +84,17 @@ def describe_user_agent(user_agent: str, hints: ClientHints = NO_HINTS) -> Devic
 @lru_cache(_CACHED_AGENTS)
 def _describe(user_agent: str, brands: str, mobile: str, platform: str, model: str) -> Device:
     if not user_agent.isascii():
-        user_agent = user_agent.encode(
-            "utf-8", "replace"
-        ).decode()  # lone surrogates: Rust takes no such text
+        user_agent = user_agent.encode("utf-8", "replace").decode()  # lone surrogates: Rust takes no such text
+    bot = _find_bot(user_agent)
+    if bot == _LIBRARY:
+        return _PROGRAM
     agent = RustUserAgent(user_agent)
     hinted_os = _OS_OF_PLATFORM.get(_unquote(platform), "")
     return Device(
         device_type=_judge_device_type(agent, hinted_os, mobile.strip(), _unquote(model)),
-        browser=_find_in_app(user_agent)
-        or _judge_brands(brands)
-        or _BROWSER_OF_FAMILY.get(agent.browser.family, ""),
+        browser=_find_in_app(user_agent) or _judge_brands(brands) or _BROWSER_OF_FAMILY.get(agent.browser.family, ""),
         os=hinted_os or _judge_os(agent),
-        is_bot=agent.is_bot or bool(_find_bot(user_agent)) or "Headless" in brands,
+        is_bot=agent.is_bot or bool(bot) or "Headless" in brands,
     )
 
 

@@ -135,6 +135,4 @@ def _load_media(data: Mapping[str, Any]) -> tuple[Mapping[str, str], tuple[tuple
 
 
 _NO_REFERRER = Referrer()
-_MEDIA, _MEDIUM_PREFIXES = _load_media(
-    tomllib.loads((files(__package__) / "data" / "media.toml").read_text("utf-8"))
-)
+_MEDIA, _MEDIUM_PREFIXES = _load_media(tomllib.loads((files(__package__) / "data" / "media.toml").read_text("utf-8")))

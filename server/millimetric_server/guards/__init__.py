@@ -10,9 +10,9 @@ from millimetric_server.guards.scope import check_scope
 from millimetric_server.guards.validate import validate
 
 GUARDS: tuple[Callable[[Call, Deps], None], ...] = (
-    authenticate,   # first: a stranger learns nothing, not even whether the body was well formed
-    check_scope,    # before origin: what a kind may never do is told apart from where it may do it
-    check_origin,   # before validate: the body of a foreign page is not looked at
-    validate,       # before the rate limit: a bad call costs its sender no token
-    check_rate,     # last: from here on the call costs us something
+    authenticate,  # first: a stranger learns nothing, not even whether the body was well formed
+    check_scope,  # before origin: what a kind may never do is told apart from where it may do it
+    check_origin,  # before validate: the body of a foreign page is not looked at
+    validate,  # before the rate limit: a bad call costs its sender no token
+    check_rate,  # last: from here on the call costs us something
 )

@@ -24,6 +24,6 @@ def authenticate(call: Call, deps: Deps) -> None:
     call.key = key
     if key.project_id is not None:
         project = deps.directory.find_project(key.project_id)
-        if project is None:   # removed in this very moment
+        if project is None:  # removed in this very moment
             raise AppError(Reason.INVALID_API_KEY, "the key is unknown or revoked")
         call.project = project

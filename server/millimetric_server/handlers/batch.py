@@ -27,9 +27,7 @@ def batch(call: Call, deps: Deps) -> Steps:
             )
     response = BatchResponse(ok=True, count=len(good), duplicates=duplicates)
     if request.is_per_event:
-        response.outcomes = [
-            _reject(event) if isinstance(event, tuple) else next(outcomes) for event in request.events
-        ]
+        response.outcomes = [_reject(event) if isinstance(event, tuple) else next(outcomes) for event in request.events]
     return response
 
 

@@ -36,9 +36,7 @@ def store_events(
     """Enrich and append the events; returns once they are durable, or stored when that was asked for."""
     around = _read_surroundings(call, deps)
     rows = [enrich(event, around) for event in events]
-    new = [
-        NewEvent(row, _digest(event) if event.event_id else b"") for row, event in zip(rows, events, strict=True)
-    ]
+    new = [NewEvent(row, _digest(event) if event.event_id else b"") for row, event in zip(rows, events, strict=True)]
     appended: Appended = yield deps.journal.append(new)
     if ack is Ack.STORED:
         yield deps.loader.wait_loaded(appended.seq)
@@ -67,7 +65,13 @@ def _read_surroundings(call: Call, deps: Deps) -> Surroundings:
 
 
 def _read_hints(call: Call) -> ClientHints:
-    names = ("sec-ch-ua", "sec-ch-ua-mobile", "sec-ch-ua-platform", "sec-ch-ua-platform-version", "sec-ch-ua-model")
+    names = (
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "sec-ch-ua-platform-version",
+        "sec-ch-ua-model",
+    )
     return ClientHints(*(call.headers.get(name, "") for name in names))
 
 

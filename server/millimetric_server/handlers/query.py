@@ -24,7 +24,9 @@ def query(call: Call, deps: Deps) -> Steps:
     token_key = _derive_token_key(plan, call, deps)
     if plan.page_token:
         timestamp, event_id = _read_token(plan.page_token, token_key)
-        position = f"fromUnixTimestamp64Micro({conditions.bind(timestamp, 'Int64')}), {conditions.bind(event_id, 'String')}"
+        position = (
+            f"fromUnixTimestamp64Micro({conditions.bind(timestamp, 'Int64')}), {conditions.bind(event_id, 'String')}"
+        )
         conditions.clauses.append(f"(timestamp, event_id) < ({position})")
     rows = yield deps.store.read(
         read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),

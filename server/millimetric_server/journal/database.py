@@ -63,7 +63,7 @@ class Writer:
         self._connection = connection
         self._on_rollback = on_rollback
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
-        self._gate = threading.Lock()   # nothing is queued behind the end
+        self._gate = threading.Lock()  # nothing is queued behind the end
         self._is_closed = False
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
@@ -122,7 +122,7 @@ class Writer:
             except queue.Empty:
                 break
             if work is None:
-                self._waiting.put(None)   # the end is still to come, after this group
+                self._waiting.put(None)  # the end is still to come, after this group
                 break
             group.append(work)
         return group

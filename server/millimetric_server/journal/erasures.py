@@ -12,7 +12,9 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.journal import Journal
 from millimetric_server.messages import ErasureState
 
-_FIELDS = "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual, seq"
+_FIELDS = (
+    "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual"
+)
 _PROJECT, _USER, _DEVICE, _TIME, _RECEIVED = (
     EventRow.__struct_fields__.index(name)
     for name in ("project_id", "user_id", "anonymous_id", "timestamp", "received_at")
@@ -41,7 +43,6 @@ class Erasure(msgspec.Struct, frozen=True):
     plan: Plan
     rows_removed: dict[str, int]
     residual: int
-    seq: int
 
 
 class Erasures:
@@ -62,8 +63,8 @@ class Erasures:
 
         def insert(connection: Connection) -> str:
             connection.execute(
-                "INSERT INTO erasures (erasure_id, project_id, user_id, anonymous_id, state, requested_at, seq) VALUES "
-                "(?, ?, ?, ?, ?, ?, (SELECT max(l.loaded, coalesce((SELECT max(seq) FROM entries), 0)) FROM loader_position l))",
+                "INSERT INTO erasures (erasure_id, project_id, user_id, anonymous_id, state, requested_at) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
                 (erasure_id, project_id, user_id, anonymous_id, ErasureState.QUEUED, now_us),
             )
             return erasure_id

@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_rows = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _MICROSECONDS_A_DAY = 86_400_000_000
-_LOOKUP_MAX = 400   # ids a statement, under SQLite's bound on variables
+_LOOKUP_MAX = 400  # ids a statement, under SQLite's bound on variables
 _FULL_RETRY_S = 5.0
 
 
@@ -134,7 +134,9 @@ class Journal:
         """Read the next block to load: what was in flight at a crash, or else as many entries as fit."""
         ((loaded, inflight),) = self.read("SELECT loaded, inflight FROM loader_position")
         if inflight > loaded:
-            entries = self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, inflight))
+            entries = self.read(
+                "SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, inflight)
+            )
         else:
             entries = self._read_entries(loaded, rows_max)
         if not entries:
@@ -190,7 +192,7 @@ class Journal:
         if not accepted:
             ((seq,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries")
             return Appended(seq, firsts)
-        rows = b"\xdd" + struct.pack(">I", len(accepted)) + b"".join(accepted)   # a msgpack array of 32-bit length
+        rows = b"\xdd" + struct.pack(">I", len(accepted)) + b"".join(accepted)  # a msgpack array of 32-bit length
         cursor = connection.execute("INSERT INTO entries (row_count, rows) VALUES (?, ?)", (len(accepted), rows))
         self._bytes += len(rows)
         self.on_append()
@@ -213,7 +215,10 @@ class Journal:
             firsts.append(first)
             if content and event.content and content != event.content:
                 self.conflicts += 1
-                log.warning("project %s: an event_id was sent again with other content; the first is kept", row.project_id)
+                log.warning(
+                    "project %s: an event_id was sent again with other content; the first is kept",
+                    row.project_id,
+                )
         connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", new)
         return firsts
 

@@ -37,8 +37,7 @@ CREATE TABLE IF NOT EXISTS erasures (
     completed_at INTEGER,
     plan TEXT NOT NULL DEFAULT '{}',
     rows_removed TEXT NOT NULL DEFAULT '{}',
-    residual INTEGER NOT NULL DEFAULT 0,
-    seq INTEGER NOT NULL
+    residual INTEGER NOT NULL DEFAULT 0
 );
 
 PRAGMA user_version = 1;

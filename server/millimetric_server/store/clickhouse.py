@@ -1,4 +1,4 @@
-"""One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server); the rest of the code cannot tell."""
+"""One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server): the rest can't tell which."""
 
 import contextlib
 import logging
@@ -118,7 +118,7 @@ class ClickHouse:
     def is_reachable(self) -> bool:
         """Tell whether a trivial query is answered."""
         try:
-            return self.query("SELECT 1")[0][0] == 1
+            return bool(self.query("SELECT 1"))
         except StoreUnavailableError:
             return False
 

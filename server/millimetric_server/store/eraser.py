@@ -14,9 +14,7 @@ from millimetric_server.store.statements import read_statement
 log = logging.getLogger(__name__)
 
 # The person's events that were here, or are older, than the request.
-MATCH_USER = (
-    "(user_id = {user_id:String} OR (user_id = '' AND anonymous_id IN {devices:Array(String)}))"
-)
+MATCH_USER = "(user_id = {user_id:String} OR (user_id = '' AND anonymous_id IN {devices:Array(String)}))"
 MATCH_DEVICE = "anonymous_id = {anonymous_id:String}"
 MATCH = (
     "project_id = {project:String} AND (received_at <= fromUnixTimestamp64Micro({asked:Int64}) "
@@ -61,14 +59,20 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
     match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
     if erasure.user_id:
         found = store.query(
-            read_statement("forget.linked_devices"), {"project": erasure.project_id, "user_id": erasure.user_id}
+            read_statement("forget.linked_devices"),
+            {"project": erasure.project_id, "user_id": erasure.user_id},
         )
         devices = tuple(device for (device,) in found)
     ((days, sessions, events),) = store.query(
         read_statement("forget.touched").replace("%MATCH%", match), _parameters(erasure, devices)
     )
     plan = Plan(devices, tuple(days), tuple(sessions))
-    return Plan(devices, plan.days, plan.sessions, {"events": events, **_count_rollups(store, erasure.project_id, plan)})
+    return Plan(
+        devices,
+        plan.days,
+        plan.sessions,
+        {"events": events, **_count_rollups(store, erasure.project_id, plan)},
+    )
 
 
 def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:

@@ -10,23 +10,51 @@ from millimetric_server.messages import Filter, FilterOp, Instant
 # What may be filtered, by its ClickHouse type.
 COLUMNS: Mapping[str, str] = dict.fromkeys(
     (
-        "event", "event_id", "anonymous_id", "user_id", "session_id", "url", "path", "referrer", "source", "medium",
-        "campaign", "source_confidence", "source_rule_id", "rule_set", "country", "device_type", "browser", "os",
+        "event",
+        "event_id",
+        "anonymous_id",
+        "user_id",
+        "session_id",
+        "url",
+        "path",
+        "referrer",
+        "source",
+        "medium",
+        "campaign",
+        "source_confidence",
+        "source_rule_id",
+        "rule_set",
+        "country",
+        "device_type",
+        "browser",
+        "os",
         "ip_hash",
     ),
     "String",
 ) | {"timestamp": "DateTime", "received_at": "DateTime", "is_bot": "Bool"}
-ROLLED_UP = frozenset(
-    {"event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot"}
-)
+ROLLED_UP = frozenset({"event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot"})
 _PROPERTY = re.compile(r"properties\.([^\s.][^.]*(?:\.[^.]+)*)", re.DOTALL)
 _PATH_PARTS_MAX = 10
 _OPERATORS = {
-    FilterOp.UNSPECIFIED: "=", FilterOp.EQ: "=", FilterOp.NE: "!=",
-    FilterOp.GT: ">", FilterOp.GE: ">=", FilterOp.LT: "<", FilterOp.LE: "<=",
+    FilterOp.UNSPECIFIED: "=",
+    FilterOp.EQ: "=",
+    FilterOp.NE: "!=",
+    FilterOp.GT: ">",
+    FilterOp.GE: ">=",
+    FilterOp.LT: "<",
+    FilterOp.LE: "<=",
 }
-_TEXT_OPERATORS = {"=": FilterOp.EQ, "!=": FilterOp.NE, ">": FilterOp.GT, ">=": FilterOp.GE, "<": FilterOp.LT,
-                   "<=": FilterOp.LE, "in": FilterOp.IN, "contains": FilterOp.CONTAINS, "exists": FilterOp.EXISTS}
+_TEXT_OPERATORS = {
+    "=": FilterOp.EQ,
+    "!=": FilterOp.NE,
+    ">": FilterOp.GT,
+    ">=": FilterOp.GE,
+    "<": FilterOp.LT,
+    "<=": FilterOp.LE,
+    "in": FilterOp.IN,
+    "contains": FilterOp.CONTAINS,
+    "exists": FilterOp.EXISTS,
+}
 _EXPRESSION = re.compile(r"\s*([\w.$-]+?)\s*(!=|>=|<=|=|>|<|\s(?:in|contains|exists)(?=\s|$))\s*(.*)", re.DOTALL)
 
 
@@ -80,7 +108,9 @@ def add_filters(conditions: Conditions, filters: Iterable[Filter]) -> None:
         if (match := _PROPERTY.fullmatch(one.column)) is not None:
             _add_property(conditions, one, match[1].split("."))
         elif (kind := COLUMNS.get(one.column)) is None:
-            raise FilterError(f"`{one.column[:64]}` is not a column; use properties.<name> or one of {', '.join(COLUMNS)}")
+            raise FilterError(
+                f"`{one.column[:64]}` is not a column; use properties.<name> or one of {', '.join(COLUMNS)}"
+            )
         elif kind == "String":
             _add_text(conditions, one, one.column)
         else:

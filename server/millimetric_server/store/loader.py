@@ -25,7 +25,13 @@ class Loader:
     """The one thread that writes to ClickHouse; also carries out erasures, between two blocks."""
 
     def __init__(
-        self, journal: Journal, erasures: Erasures, store: ClickHouse, *, flush_interval_ms: int, block_rows_max: int
+        self,
+        journal: Journal,
+        erasures: Erasures,
+        store: ClickHouse,
+        *,
+        flush_interval_ms: int,
+        block_rows_max: int,
     ) -> None:
         self._journal = journal
         self._erasures = erasures

@@ -10,7 +10,8 @@ from millimetric_server.store.clickhouse import ClickHouse
 log = logging.getLogger(__name__)
 
 _LEDGER = """
-CREATE TABLE IF NOT EXISTS schema_migrations (version UInt32, name String, digest String, applied_at DateTime DEFAULT now())
+CREATE TABLE IF NOT EXISTS schema_migrations
+(version UInt32, name String, digest String, applied_at DateTime DEFAULT now())
 ENGINE = MergeTree ORDER BY version
 """
 
@@ -48,7 +49,7 @@ def migrate(store: ClickHouse) -> int:
     A file whose run was cut short runs again from its first missing statement: each is made repeatable.
     """
     store.command(_LEDGER)
-    applied = {version: digest for version, digest in store.query("SELECT version, digest FROM schema_migrations")}
+    applied: dict[int, str] = dict(map(tuple, store.query("SELECT version, digest FROM schema_migrations")))
     migrations = read_migrations()
     newest = migrations[-1].version
     if applied and max(applied) > newest:
@@ -67,7 +68,8 @@ def _apply(store: ClickHouse, migration: Migration) -> None:
     for statement in migration.statements:
         store.command(statement)
     store.command(
-        "INSERT INTO schema_migrations (version, name, digest) VALUES ({version:UInt32}, {name:String}, {digest:String})",
+        "INSERT INTO schema_migrations (version, name, digest) "
+        "VALUES ({version:UInt32}, {name:String}, {digest:String})",
         {"version": migration.version, "name": migration.name, "digest": migration.digest},
     )
     log.info("schema: applied %s", migration.name)

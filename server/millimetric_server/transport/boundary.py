@@ -44,7 +44,14 @@ def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Generator
         reply = Reply(error=error)
         failure = error.failure
         if log.isEnabledFor(failure.log_level):
-            log.log(failure.log_level, "%s over %s: %s [%s]", call.rpc.name, call.door, error.reason, call.request_id)
+            log.log(
+                failure.log_level,
+                "%s over %s: %s [%s]",
+                call.rpc.name,
+                call.door,
+                error.reason,
+                call.request_id,
+            )
     except Exception:
         log.exception("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id)
         reply = Reply(error=make_internal_error(call.request_id))
@@ -55,7 +62,11 @@ def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Generator
 
 def make_internal_error(request_id: str) -> AppError:
     """The only thing that a caller learns of a fault: the id under which the log tells it."""
-    return AppError(Reason.INTERNAL_ERROR, "a fault of ours; the server's log knows it by request_id", request_id=request_id)
+    return AppError(
+        Reason.INTERNAL_ERROR,
+        "a fault of ours; the server's log knows it by request_id",
+        request_id=request_id,
+    )
 
 
 def wait_blocking(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
@@ -65,7 +76,7 @@ def wait_blocking(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
         while True:
             try:
                 result = waiting.result()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the steps decide what it means
                 waiting = steps.throw(error)
             else:
                 waiting = steps.send(result)
@@ -81,7 +92,7 @@ async def wait_async(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
         while True:
             try:
                 result = await asyncio.wrap_future(waiting)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the steps decide what it means
                 waiting = steps.throw(error)
             else:
                 waiting = steps.send(result)

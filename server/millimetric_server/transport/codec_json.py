@@ -1,5 +1,6 @@
 """Messages as JSON: snake_case for REST, both spellings in and proto3 JSON out for Connect."""
 
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin
@@ -46,7 +47,7 @@ class JsonDecoder:
     def decode(self, body: bytes) -> Message:
         """Decode a body with snake_case names. Raises AppError invalid_payload that names the field."""
         try:
-            str(body, "utf-8")   # msgspec does not look into what it skips
+            str(body, "utf-8")  # msgspec does not look into what it skips
             message: Message = self._decoder.decode(body or b"{}")
         except msgspec.ValidationError as error:
             if self._request is not BatchRequest:
@@ -58,10 +59,8 @@ class JsonDecoder:
 
     def decode_connect(self, body: bytes) -> Message:
         """Decode a body with camelCase or snake_case names, as proto3 JSON allows. Raises like decode."""
-        try:
+        with contextlib.suppress(*_MALFORMED):  # decode finds the same fault and tells it better
             body = _rename_keys(body or b"{}", self._request)
-        except _MALFORMED:
-            pass   # decode finds the same fault and tells it better
         return self.decode(body)
 
 

@@ -78,7 +78,9 @@ def _make_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]:
     return read
 
 
-def _reader_of(name: str, kind: Any, described: Mapping[str, Any]) -> Callable[[ProtoMessage, Any], Any] | None:
+def _reader_of(  # noqa: PLR0911 - a line for each kind of field
+    name: str, kind: Any, described: Mapping[str, Any]
+) -> Callable[[ProtoMessage, Any], Any] | None:
     """How a field's value becomes ours; None where it already is."""
     inner = _strip_optional(kind)
     if inner is Instant:
@@ -86,8 +88,8 @@ def _reader_of(name: str, kind: Any, described: Mapping[str, Any]) -> Callable[[
     if inner is Raw:
         return lambda proto, value: _read_struct(value) if proto.HasField(name) else Raw(b"")
     if isinstance(inner, EnumMeta):
-        members = _read_enum_names(inner, described[name].enum_type)   # type: ignore[arg-type]
-        return lambda _proto, value: members.get(value, inner.UNSPECIFIED)   # type: ignore[attr-defined]
+        members = _read_enum_names(inner, described[name].enum_type)  # type: ignore[arg-type]
+        return lambda _proto, value: members.get(value, inner.UNSPECIFIED)  # type: ignore[attr-defined]
     if get_origin(inner) is list:
         (item,) = get_args(inner)
         if isinstance(item, type) and issubclass(item, Message):
@@ -98,7 +100,7 @@ def _reader_of(name: str, kind: Any, described: Mapping[str, Any]) -> Callable[[
         read_one = _make_reader(inner)
         return lambda proto, value: read_one(value) if proto.HasField(name) else None
     if inner is int:
-        return lambda _proto, value: value or None   # 0 is absent in proto3
+        return lambda _proto, value: value or None  # 0 is absent in proto3
     return None
 
 

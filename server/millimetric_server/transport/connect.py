@@ -62,8 +62,10 @@ class ConnectDoor:
         )
         content_type = _content_type(headers)
         has_get = request.method == "GET" and self._rpcs[request.path][0].service == "QueryService"
-        return has_get or (request.method == "POST" and content_type.startswith(_LIBRARY_TYPES)) or (
-            request.method == "POST" and not is_short and content_type in _CONTENT_TYPES
+        return (
+            has_get
+            or (request.method == "POST" and content_type.startswith(_LIBRARY_TYPES))
+            or (request.method == "POST" and not is_short and content_type in _CONTENT_TYPES)
         )
 
     async def answer(self, request: Request) -> Response:
@@ -71,23 +73,25 @@ class ConnectDoor:
         found = self._rpcs.get(request.path)
         if found is None or request.method != "POST":
             return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
-        rpc, decoder = found
+        rpc, _ = found
         format_name = _CONTENT_TYPES.get(_content_type(request.headers), "")
         body = await read_body(request.headers, request.receive, self._body_bytes_max)
         if not format_name and not isinstance(body, AppError):
             body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
-        reply = await self._run(rpc, decoder, format_name, body, request.headers, request.peer)
+        reply = await self._run(rpc, _Body(format_name, body), request.headers, request.peer)
         if reply.error is not None:
             return _make_error_response(reply.error)
         return Response(200, reply.body, f"application/{format_name}".encode())
 
-    async def _run(
-        self, rpc: Rpc, decoder: JsonDecoder, format_name: str, body: bytes | AppError, headers: Mapping[str, str], peer: str
-    ) -> Reply:
+    async def _run(self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str) -> Reply:
+        is_proto = body.format_name == "proto"
+
         def decode() -> Any:
-            if isinstance(body, AppError):
-                raise body
-            return decode_proto(rpc.request, body) if format_name == "proto" else decoder.decode_connect(body)
+            if isinstance(body.data, AppError):
+                raise body.data
+            if is_proto:
+                return decode_proto(rpc.request, body.data)
+            return self._rpcs[rpc.path][1].decode_connect(body.data)
 
         call = Call(
             rpc=rpc,
@@ -98,16 +102,16 @@ class ConnectDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        return await wait_async(run(call, self._deps, encode_proto if format_name == "proto" else encode_connect))
+        return await wait_async(run(call, self._deps, encode_proto if is_proto else encode_connect))
 
     def _make_endpoints(self) -> dict[str, Any]:
-        return {path: self._make_endpoint(rpc, decoder) for path, (rpc, decoder) in self._rpcs.items()}
+        return {path: self._make_endpoint(rpc) for path, (rpc, _) in self._rpcs.items()}
 
-    def _make_endpoint(self, rpc: Rpc, decoder: JsonDecoder) -> Any:
+    def _make_endpoint(self, rpc: Rpc) -> Any:
         async def answer(body: "_Body", context: RequestContext[Any, Any]) -> bytes:
             peer = (context.client_address or "").rpartition(":")[0]
             headers = {name.lower(): value for name, value in context.request_headers.allitems()}
-            reply = await self._run(rpc, decoder, body.format_name, body.data, headers, peer)
+            reply = await self._run(rpc, body, headers, peer)
             if reply.error is not None:
                 raise _make_connect_error(reply.error)
             return reply.body
@@ -126,10 +130,10 @@ class ConnectDoor:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """An undecoded message: it is decoded behind the guards."""
+    """An undecoded message, or the error that stands in its place: both are looked at behind the guards."""
 
     format_name: str
-    data: bytes
+    data: bytes | AppError
 
 
 @dataclass(frozen=True, slots=True)

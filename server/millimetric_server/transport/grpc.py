@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import grpc
@@ -28,16 +28,29 @@ log = logging.getLogger(__name__)
 _PACKAGE = "/millimetric.v1."
 # grpcio refuses what is larger with words of its own; up to this factor we refuse it with ours.
 _OVERSIZE_FACTOR = 8
+if TYPE_CHECKING:  # the class is generic in its type stubs only
+    Handler = grpc.RpcMethodHandler[Any, Any]
+else:
+    Handler = grpc.RpcMethodHandler
 Behaviour = Callable[[bytes, grpc.ServicerContext], bytes]
 
 
 class GrpcDoor:
     """Listens for gRPC and carries out calls on a pool of threads."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, *, host: str, port: int, threads: int, body_bytes_max: int):
+    def __init__(
+        self,
+        handlers: tuple[Rpc, ...],
+        deps: Deps,
+        *,
+        host: str,
+        port: int,
+        threads: int,
+        body_bytes_max: int,
+    ) -> None:
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
-            interceptors=(FaultInterceptor(),),
+            interceptors=[FaultInterceptor()],
             options=(
                 ("grpc.max_receive_message_length", body_bytes_max * _OVERSIZE_FACTOR),
                 ("grpc.max_send_message_length", -1),
@@ -48,16 +61,16 @@ class GrpcDoor:
         services = sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers})
         self._server.add_generic_rpc_handlers((_Methods(handlers, deps, body_bytes_max),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection(
-            (*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server
-        )
+        reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         for service in ("", *services):
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(f"can't listen for gRPC on {address}: is the port taken? Choose another --grpc-port") from error
+            raise OSError(
+                f"can't listen for gRPC on {address}: is the port taken? Choose another --grpc-port"
+            ) from error
 
     def start(self) -> None:
         """Begin to answer."""
@@ -77,9 +90,9 @@ class FaultInterceptor(grpc.ServerInterceptor):
 
     def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler | None],
+        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler | None:
+    ) -> Handler | None:
         """Wrap what answers a unary call; streams of reflection and health carry no text of ours."""
         handler = continuation(handler_call_details)
         if handler is None or handler.unary_unary is None:
@@ -90,7 +103,7 @@ class FaultInterceptor(grpc.ServerInterceptor):
             try:
                 return behaviour(request, context)
             except Exception:
-                if context.code() is not None:   # an abort, not a fault
+                if context.code() is not None:  # type: ignore[attr-defined]  # an abort, not a fault
                     raise
                 request_id = make_request_id()
                 log.exception("gRPC %s: a fault [%s]", handler_call_details.method, request_id)
@@ -103,12 +116,13 @@ class _Methods(grpc.GenericRpcHandler):
     """Finds the method of a call; of our own package also those that do not exist, to say so in our words."""
 
     def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
-        self._methods = {
-            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max)) for rpc in handlers
+        self._methods: dict[str, Handler] = {
+            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max))
+            for rpc in handlers
         }
-        self._unknown = grpc.unary_unary_rpc_method_handler(_answer_unknown)
+        self._unknown: Handler = grpc.unary_unary_rpc_method_handler(_answer_unknown)
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Look the method up."""
         path = handler_call_details.method
         return self._methods.get(path) or (self._unknown if path.startswith(_PACKAGE) else None)

@@ -15,7 +15,11 @@ class HealthDoor:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self.is_ending = False
-        self.routes = {"/healthz": self._check_life, "/readyz": self._check_readiness, "/metrics": self._show_metrics}
+        self.routes = {
+            "/healthz": self._check_life,
+            "/readyz": self._check_readiness,
+            "/metrics": self._show_metrics,
+        }
 
     async def answer(self, request: Request) -> Response:
         """Answer one of `routes`."""

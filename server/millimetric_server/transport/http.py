@@ -22,8 +22,10 @@ _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, POST"),
     (
         b"access-control-allow-headers",
-        b"Authorization, Content-Type, Millimetric-Ack, Millimetric-Ignore-Opt-Out, "
-        b"Connect-Protocol-Version, Connect-Timeout-Ms",
+        (
+            b"Authorization, Content-Type, Millimetric-Ack, Millimetric-Ignore-Opt-Out, "
+            b"Connect-Protocol-Version, Connect-Timeout-Ms"
+        ),
     ),
     (b"access-control-max-age", b"7200"),
 )
@@ -47,7 +49,7 @@ class HttpApp:
         try:
             request = read_request(scope, receive)
             if self._connect.is_for_library(request):
-                await self._connect.library(scope, receive, _add_headers(send, extra))   # type: ignore[arg-type]
+                await self._connect.library(scope, receive, _add_headers(send, extra))
                 return
             response = await self._answer(request, is_browser=is_browser)
         except ClientGoneError:

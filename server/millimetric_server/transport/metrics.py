@@ -53,8 +53,16 @@ class ServerCollector(Collector):
         gauges = (
             ("journal_events", "Events that wait for ClickHouse.", backlog.rows),
             ("journal_bytes", "Their size.", backlog.bytes),
-            ("store_failing_seconds", "How long ClickHouse has refused events; 0 is well.", _age(loader.failing_since)),
-            ("directory_stale_seconds", "How long the control database has been away; 0 is well.", _age(stale_since)),
+            (
+                "store_failing_seconds",
+                "How long ClickHouse has refused events; 0 is well.",
+                _age(loader.failing_since),
+            ),
+            (
+                "directory_stale_seconds",
+                "How long the control database has been away; 0 is well.",
+                _age(stale_since),
+            ),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)

@@ -19,7 +19,7 @@ from millimetric_server.transport.response import Request, Response
 
 _SERVICES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _JSON_TYPES = ("application/json", "")
-_BEACON_TYPE = "text/plain"   # what navigator.sendBeacon can send without a preflight
+_BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 

@@ -21,7 +21,7 @@ from millimetric_server.messages import (
 from millimetric_server.validate.properties import EMPTY, read_properties
 
 BATCH_EVENTS_MAX = 1000
-OLDEST_US = 946_684_800_000_000   # 2000-01-01
+OLDEST_US = 946_684_800_000_000  # 2000-01-01
 FUTURE_MAX_US = 24 * 3600 * 1_000_000
 CHARS_MAX = {
     "event": 128,
@@ -82,9 +82,7 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
 
 def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
     """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
-    problems = [
-        Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)
-    ]
+    problems = [Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)]
     event = Event(
         event=IDENTIFY_EVENT,
         event_id=request.event_id,
@@ -143,7 +141,7 @@ def _check_properties(event: Event, problems: list[Violation]) -> str:
     field = "properties_json" if event.properties_json else "properties"
     try:
         if has_object and event.properties_json:
-            raise ValueError("can't be sent together with properties: send one of the two")   # noqa: TRY301
+            raise ValueError("can't be sent together with properties: send one of the two")  # noqa: TRY301
         return read_properties(event.properties_json or raw)
     except ValueError as error:
         problems.append(Violation(field, str(error)))

@@ -8,7 +8,7 @@ import msgspec
 
 BYTES_MAX = 8192
 DEPTH_MAX = 32
-INTEGER_MAX = 2**53   # beyond it, JSON readers that use doubles return another number
+INTEGER_MAX = 2**53  # beyond it, JSON readers that use doubles return another number
 EMPTY = "{}"
 
 _encode = msgspec.json.Encoder().encode

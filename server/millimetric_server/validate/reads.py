@@ -31,7 +31,7 @@ GROUP_COLUMNS = {
     "os": "os",
     "path": "path",
 }
-QUERY_LIMIT, STATS_LIMIT, SOURCES_LIMIT = (100, 1000), (100, 1000), (50, 200)   # default, largest
+QUERY_LIMIT, STATS_LIMIT, SOURCES_LIMIT = (100, 1000), (100, 1000), (50, 200)  # default, largest
 FILTERS_MAX = 20
 VALUE_CHARS_MAX = 2048
 DAY_US = 86_400_000_000
@@ -153,7 +153,7 @@ def _read_timezone(name: str | None) -> str:
         return "UTC"
     try:
         return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):   # a folder of the zone database is an OSError
+    except (KeyError, ValueError, OSError):  # a folder of the zone database is an OSError
         raise invalid_params("timezone", "must be an IANA name, such as Europe/Berlin") from None
 
 

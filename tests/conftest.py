@@ -1,0 +1,30 @@
+"""Fixtures for all tests, and how hypothesis runs here."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+
+from support.server_process import ServerProcess
+
+# Machines that run tests are busy: an example may take its time.
+settings.register_profile("default", deadline=None)
+settings.load_profile("default")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[ServerProcess]:
+    """One running server for all tests that do not stop it; each test makes its own project."""
+    with ServerProcess(environ={"MILLIMETRIC_LOG_LEVEL": "debug"}) as process:
+        yield process
+
+
+def require_tool(name: str, path: str | None, hint: str) -> str:
+    """Return the tool's path; skip without it on a developer's machine, fail in CI."""
+    if path is None:
+        message = f"{name} is not installed: {hint}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path

@@ -1,0 +1,1 @@
+"""What several tests share: a real server process and its keys."""
