@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess
 
 # Machines that run tests are busy: an example may take its time.
@@ -17,6 +18,13 @@ settings.load_profile("default")
 def server() -> Iterator[ServerProcess]:
     """One running server for all tests that do not stop it; each test makes its own project."""
     with ServerProcess(environ={"MILLIMETRIC_LOG_LEVEL": "debug"}) as process:
+        yield process
+
+
+@pytest.fixture(scope="session")
+def clickhouse_server() -> Iterator[ClickHouseServer]:
+    """One real ClickHouse over HTTP; each test makes its own database."""
+    with ClickHouseServer() as process:
         yield process
 
 

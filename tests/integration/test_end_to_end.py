@@ -1,10 +1,9 @@
 """The main job through every door: an event goes in and comes out of the reads."""
 
-import time
-
 import grpc
 import httpx
 import pytest
+from reads import bearer, wait_for_key
 
 from millimetric.v1 import (
     ingest_service_pb2,
@@ -20,17 +19,6 @@ def project(server: ServerProcess, request: pytest.FixtureRequest) -> ProjectKey
     keys = server.create_project(request.node.name)
     wait_for_key(server, keys)
     return keys
-
-
-def wait_for_key(server: ServerProcess, keys: ProjectKeys) -> None:
-    deadline = time.monotonic() + 10
-    while httpx.get(f"{server.base_url}/v1/stats", headers=bearer(keys.read)).status_code == 401:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def bearer(key: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {key}"}
 
 
 def query(server: ServerProcess, keys: ProjectKeys, **params: str) -> list[dict[str, object]]:

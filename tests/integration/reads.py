@@ -1,0 +1,50 @@
+"""Waiting, and the same figure asked of events, roll-up and sessions."""
+
+import time
+from collections.abc import Callable
+
+import httpx
+
+from support.server_process import ProjectKeys, ServerProcess
+
+WAIT_S = 30
+
+
+def wait_until(condition: Callable[[], bool], wanted: str | Callable[[], str]) -> None:
+    """Wait for the condition, or fail saying what was wanted."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, wanted if isinstance(wanted, str) else wanted()
+        time.sleep(0.05)
+
+
+def bearer(key: str) -> dict[str, str]:
+    """The Authorization header."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def wait_for_key(server: ServerProcess, keys: ProjectKeys) -> None:
+    """Wait until the running server has noticed the project's keys."""
+    url, headers = f"{server.base_url}/v1/stats", bearer(keys.read)
+    wait_until(lambda: httpx.get(url, headers=headers).status_code != 401, "the server knows the key")
+
+
+def count_everywhere(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:
+    """Count the project's events in the events, in the roll-up and in the sessions."""
+
+    def read(route: str, **params: str) -> list[dict[str, int]]:
+        answer = httpx.get(
+            f"{server.base_url}/v1/{route}",
+            params={"from": "2020-01-01", **params},
+            headers=bearer(keys.read),
+            timeout=30,
+        )
+        assert answer.status_code == 200, answer.text
+        rows: list[dict[str, int]] = answer.json()["rows"]
+        return rows
+
+    return {
+        "events": sum(row["value"] for row in read("stats", interval="hour", limit="1000")),
+        "rollup": sum(row["value"] for row in read("stats")),
+        "sessions": sum(row["events"] for row in read("sources", limit="200")),
+    }

@@ -1,0 +1,110 @@
+"""The two stores that the same tests run against, and direct access to journal, loader and store without doors."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.journal.erasures import Erasures
+from millimetric_server.journal.journal import Journal, NewEvent
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.loader import Loader
+
+DAY = 86_400_000_000
+NOW = 1_790_000_000_000_000  # 2026-09-21
+
+
+@dataclass
+class Engine:
+    """Journal, loader and store of a server without its doors."""
+
+    journal: Journal
+    erasures: Erasures
+    store: ClickHouse
+    loader: Loader
+
+    def append(self, *rows: EventRow, content: bytes = b"") -> None:
+        """Append and wait until the store holds the rows."""
+        appended = self.journal.append([NewEvent(row, content) for row in rows]).result(30)
+        self.loader.wait_loaded(appended.seq).result(30)
+
+    def erase(self, project_id: str, *, user_id: str = "", anonymous_id: str = "", now_us: int = NOW) -> dict[str, int]:
+        """Forget a person and wait until it is done; returns the figures of the receipt."""
+        erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(10)
+        self.loader.notify()
+        deadline = time.monotonic() + 30
+        while (erasure := self.erasures.find(project_id, erasure_id)) is None or erasure.completed_at is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return {**erasure.rows_removed, "residual": erasure.residual}
+
+    def count(self, table: str, condition: str = "1") -> int:
+        ((count,),) = self.store.query(f"SELECT count() FROM {table} WHERE {condition}")
+        return int(count)
+
+    def read_rollups(self) -> list[tuple[object, ...]]:
+        """Everything the roll-ups say, to compare with what the events say."""
+        return [
+            tuple(row)
+            for statement in (
+                "SELECT 'day', project_id, toString(day), event, source, sum(events), "
+                "uniqCombined64Merge(14)(visitors) FROM daily_rollup GROUP BY ALL ORDER BY ALL",
+                "SELECT 'session', project_id, session_id, argMinMerge(entry_source), argMinMerge(entry_medium), "
+                "sum(events), sum(paid_events) FROM sessions GROUP BY project_id, session_id ORDER BY ALL",
+            )
+            for row in self.store.query(statement)
+        ]
+
+    def read_expected_rollups(self) -> list[tuple[object, ...]]:
+        """The same, computed from the events."""
+        return [
+            tuple(row)
+            for statement in (
+                "SELECT 'day', project_id, toString(toDate(timestamp)), event, source, count(), "
+                "uniqCombined64(14)(anonymous_id) FROM events GROUP BY ALL ORDER BY ALL",
+                "SELECT 'session', project_id, session_id, argMin(source, (timestamp, event_id)), "
+                "argMin(medium, (timestamp, event_id)), count(), countIf(medium = 'paid') "
+                "FROM events GROUP BY project_id, session_id ORDER BY ALL",
+            )
+            for row in self.store.query(statement)
+        ]
+
+
+@contextlib.contextmanager
+def open_engine(folder: Path, url: str, database: str = "millimetric") -> Iterator[Engine]:
+    store = ClickHouse(url, database)
+    journal = Journal(folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)
+    erasures = Erasures(journal)
+    loader = Loader(journal, erasures, store, flush_interval_ms=20, block_rows_max=1000)
+    with contextlib.suppress(Exception):
+        loader.prepare()
+    journal.start()
+    loader.start()
+    try:
+        yield Engine(journal, erasures, store, loader)
+    finally:
+        loader.close(10)
+        journal.close()
+        store.close()
+
+
+def make_row(**values: object) -> EventRow:
+    """A row with defaults for all that a test does not care about."""
+    fields: dict[str, object] = dict.fromkeys(EventRow.__struct_fields__, "")
+    fields |= {
+        "project_id": "prj_a",
+        "event": "signup",
+        "timestamp": NOW,
+        "received_at": NOW,
+        "anonymous_id": "device",
+        "session_id": "session",
+        "properties": "{}",
+        "source": "direct",
+        "medium": "direct",
+        "rule_set": "standard-1",
+        "is_bot": False,
+        "retention_days": 3650,
+    }
+    return EventRow(**(fields | values))  # type: ignore[arg-type]

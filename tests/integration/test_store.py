@@ -1,0 +1,105 @@
+"""From the journal into both kinds of store: once, in order, and out again when a person is forgotten."""
+
+import itertools
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from stores import DAY, NOW, Engine, make_row, open_engine
+
+from millimetric_server.journal.journal import Block
+from support.clickhouse_server import ClickHouseServer
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(params=["chdb", "http"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, clickhouse_server: ClickHouseServer) -> Iterator[Engine]:
+    database = f"test_{next(_numbers)}"
+    url = clickhouse_server.url if request.param == "http" else f"chdb://{_EMBEDDED}"
+    with open_engine(tmp_path, url, database) as opened:
+        yield opened
+        opened.store.command(f"DROP DATABASE {database}")
+
+
+_EMBEDDED = Path(tempfile.gettempdir()) / "millimetric-test-engine"  # one path a process: databases keep tests apart
+
+
+def test_rows_arrive_with_every_field_and_the_roll_ups_agree(engine: Engine) -> None:
+    engine.append(
+        make_row(event_id="1", properties='{"a":"\\u0000"}', timestamp=NOW + 123456, source="google", medium="paid"),
+        make_row(event_id="2", timestamp=NOW - DAY, session_id="other"),
+        make_row(event_id="3", project_id="prj_b", event="purchase"),
+    )
+    rows = engine.store.query(
+        "SELECT event_id, properties, toUnixTimestamp64Micro(timestamp), medium FROM events ORDER BY 1"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("1", '{"a":"\\u0000"}', NOW + 123456, "paid"),
+        ("2", "{}", NOW - DAY, "direct"),
+        ("3", "{}", NOW, "direct"),
+    ]
+    assert engine.read_rollups() == engine.read_expected_rollups()
+
+
+def test_a_repeated_id_is_stored_once_and_answered_like_the_first(engine: Engine) -> None:
+    engine.append(make_row(event_id="same", anonymous_id="first"), content=b"x")
+    engine.append(make_row(event_id="same", anonymous_id="second"), content=b"y")
+    assert engine.count("events") == 1
+    assert engine.count("events", "anonymous_id = 'first'") == 1
+    assert engine.journal.conflicts == 1
+
+
+def test_a_block_that_is_sent_twice_is_counted_once(engine: Engine) -> None:
+    """As after a crash between the insert and its checkpoint."""
+    rows = [list(msgspec.structs.astuple(make_row(event_id=f"b{number}"))) for number in range(3)]
+    block = Block(10, 12, "token-10-12", rows)
+    engine.loader._insert(block)
+    engine.loader._insert(block)
+    assert engine.count("events") == 3
+    assert engine.read_rollups() == engine.read_expected_rollups()
+
+
+def test_forgetting_a_user_leaves_what_would_be_had_they_never_come(engine: Engine) -> None:
+    engine.append(
+        make_row(event_id="1", user_id="u", anonymous_id="phone", session_id="s1", source="google"),
+        make_row(event_id="2", anonymous_id="phone", session_id="s1", timestamp=NOW - 1),
+        make_row(event_id="3", event="$identify", user_id="u", anonymous_id="phone", session_id="s1"),
+        make_row(event_id="4", event="$identify", user_id="u", anonymous_id="kiosk", session_id="s2"),
+        make_row(event_id="5", event="$identify", user_id="v", anonymous_id="kiosk", session_id="s2"),
+        make_row(event_id="6", anonymous_id="kiosk", session_id="s2"),
+        make_row(event_id="7", user_id="w", anonymous_id="phone", session_id="s3", timestamp=NOW - DAY),
+        make_row(event_id="8", user_id="u", project_id="prj_b"),
+    )
+    figures = engine.erase("prj_a", user_id="u")
+    assert {row[0] for row in engine.store.query("SELECT event_id FROM events")} == {"5", "6", "7", "8"}
+    assert engine.read_rollups() == engine.read_expected_rollups()
+    assert figures["events"] == 4
+    assert figures["residual"] == 0
+    assert figures["sessions"] == 1
+
+
+def test_late_replays_of_a_forgotten_person_stay_out_and_new_events_come_in(engine: Engine) -> None:
+    engine.append(
+        make_row(event_id="1", user_id="u", anonymous_id="phone"),
+        make_row(event_id="2", event="$identify", user_id="u", anonymous_id="phone"),
+    )
+    engine.erase("prj_a", user_id="u", now_us=NOW + 1000)
+    engine.append(
+        make_row(event_id="late", user_id="u", timestamp=NOW - DAY, received_at=NOW + 2000),
+        make_row(event_id="late device", anonymous_id="phone", timestamp=NOW - DAY, received_at=NOW + 2000),
+        make_row(event_id="new", user_id="u", timestamp=NOW + 2000, received_at=NOW + 2000),
+        make_row(event_id="another", user_id="v", anonymous_id="phone", timestamp=NOW - DAY, received_at=NOW + 2000),
+    )
+    assert {row[0] for row in engine.store.query("SELECT event_id FROM events")} == {"new", "another"}
+    assert engine.loader.rows_erased == 2
+    assert engine.read_rollups() == engine.read_expected_rollups()
+
+
+def test_forgetting_a_device_twice_is_harmless(engine: Engine) -> None:
+    engine.append(make_row(event_id="1"), make_row(event_id="2", anonymous_id="other"))
+    assert engine.erase("prj_a", anonymous_id="device")["events"] == 1
+    assert engine.erase("prj_a", anonymous_id="device")["events"] == 0
+    assert engine.read_rollups() == engine.read_expected_rollups()
