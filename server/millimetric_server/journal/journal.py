@@ -61,6 +61,7 @@ class Block:
     last_seq: int
     token: str
     rows: list[list[Any]]
+    has_more: bool = False  # whether entries wait behind it already
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,9 @@ class Journal:
             message = "the journal is full, because ClickHouse does not take events"
             future.set_exception(AppError(Reason.OVERLOADED, message, retry_after_s=_FULL_RETRY_S))
             return future
-        return self._writer.transact(lambda connection: self._append(connection, events, blobs))
+        appended = self._writer.transact(lambda connection: self._append(connection, events, blobs))
+        appended.add_done_callback(lambda _: self.on_append())  # not before: the loader would look too early
+        return appended
 
     def transact(self, action: Callable[[Connection], Any]) -> "Future[Any]":
         """Run any other change in the writer's thread; see Writer.transact."""
@@ -143,7 +146,8 @@ class Journal:
             return None
         first, last = entries[0][0], entries[-1][0]
         rows = [row for _, blob in entries for row in _decode_rows(blob)]
-        return Block(first, last, f"{self._journal_id}-{first}-{last}", rows)
+        ((newest,),) = self.read("SELECT max(seq) FROM entries")
+        return Block(first, last, f"{self._journal_id}-{first}-{last}", rows, has_more=newest > last)
 
     def mark_inflight(self, block: Block) -> None:
         """Fix the block's bounds before it is sent, so that a retry after a crash is the same block."""
@@ -177,14 +181,16 @@ class Journal:
     def _recount(self) -> None:
         self._bytes = self.measure_backlog().bytes
 
-    def _read_entries(self, loaded: int, rows_max: int) -> list[tuple[Any, ...]]:
-        counts = self.read("SELECT seq, row_count FROM entries WHERE seq > ? ORDER BY seq LIMIT 10000", (loaded,))
+    def _find_block_end(self, loaded: int, rows_max: int) -> int:
+        """The last of the entries after `loaded` that fit into a block; at least one."""
         last, rows = loaded, 0
-        for seq, row_count in counts:
+        for seq, row_count in self.read(
+            "SELECT seq, row_count FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (loaded, rows_max)
+        ):
             if rows and rows + row_count > rows_max:
                 break
             last, rows = seq, rows + row_count
-        return self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, last))
+        return last
 
     def _append(self, connection: Connection, events: Sequence[NewEvent], blobs: list[bytes]) -> Appended:
         firsts = self._record_ids(connection, events) if self._window_us else [None] * len(events)
@@ -195,7 +201,6 @@ class Journal:
         rows = b"\xdd" + struct.pack(">I", len(accepted)) + b"".join(accepted)  # a msgpack array of 32-bit length
         cursor = connection.execute("INSERT INTO entries (row_count, rows) VALUES (?, ?)", (len(accepted), rows))
         self._bytes += len(rows)
-        self.on_append()
         return Appended(cursor.lastrowid or 0, firsts)
 
     def _record_ids(self, connection: Connection, events: Sequence[NewEvent]) -> list[FirstAnswer | None]:

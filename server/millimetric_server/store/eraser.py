@@ -47,7 +47,7 @@ def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None
 
 def rebuild(store: ClickHouse, project_id: str, days: tuple[str, ...], sessions: tuple[str, ...]) -> None:
     """Make a project's days and sessions equal to its events again. Raises StoreUnavailableError."""
-    parameters = {"project": project_id, "days": days, "sessions": sessions}
+    parameters = {"project": project_id, "days": list(days), "sessions": list(sessions)}
     for part, wanted in (("days", days), ("sessions", sessions)):
         if wanted:
             store.command(read_statement(f"rebuild.delete_{part}"), parameters, **_WAIT)
@@ -76,7 +76,7 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
 
 
 def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:
-    parameters = {"project": project_id, "days": plan.days, "sessions": plan.sessions}
+    parameters = {"project": project_id, "days": list(plan.days), "sessions": list(plan.sessions)}
     ((daily_rollup, sessions),) = store.query(read_statement("forget.count_rollups"), parameters)
     return {"daily_rollup": daily_rollup, "sessions": sessions}
 
@@ -86,6 +86,6 @@ def _parameters(erasure: Erasure, devices: tuple[str, ...]) -> dict[str, object]
         "project": erasure.project_id,
         "user_id": erasure.user_id,
         "anonymous_id": erasure.anonymous_id,
-        "devices": devices,
+        "devices": list(devices),
         "asked": erasure.requested_at,
     }

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import Future
 
 from millimetric_server.enrich.event_row import COLUMN_TYPES
+from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Block, Journal
 from millimetric_server.store.clickhouse import ClickHouse, Insert, StoreUnavailableError
@@ -64,7 +65,8 @@ class Loader:
         self._thread.join(timeout_s)
         if self._thread.is_alive():
             log.warning("loader: events remain in the journal; they are loaded at the next start")
-            self._thread.join()
+            if self._store.is_embedded:  # the engine aborts the process when it is closed while busy
+                self._thread.join()
 
     def notify(self) -> None:
         """Tell that the journal has new work."""
@@ -74,7 +76,10 @@ class Loader:
                 self._wake.notify()
 
     def wait_loaded(self, seq: int) -> "Future[None]":
-        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq."""
+        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq.
+
+        It fails with AppError upstream_failed when ClickHouse does not take them; they stay durable and come later.
+        """
         future: Future[None] = Future()
         with self._wake:
             self._waiting.append((seq, future))
@@ -120,8 +125,12 @@ class Loader:
             self._has_work = self._is_urgent = False
 
     def _drain(self) -> None:
-        while (block := self._journal.read_block(self._block_rows_max)) is not None:
+        """Load what the journal holds now; what arrives meanwhile gathers for a block of its own."""
+        block = self._journal.read_block(self._block_rows_max)
+        while block is not None:
             self._load(block)
+            goes_on = block.has_more or self._is_closing
+            block = self._journal.read_block(self._block_rows_max) if goes_on else None
         for erasure in self._erasures.read_pending():
             run_erasure(self._store, self._erasures, erasure)
         if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
@@ -131,15 +140,19 @@ class Loader:
         self._answer_waiting()
 
     def _load(self, block: Block) -> None:
-        rows = [row for row in block.rows if not self._erasures.covers(row)]
-        self.rows_erased += len(block.rows) - len(rows)
         self._journal.mark_inflight(block)
-        if rows:
-            self._store.insert(Insert("events", _COLUMN_NAMES, _TYPES, list(zip(*rows, strict=True)), block.token))
+        self._insert(block)
         self._journal.mark_loaded(block)
-        self.rows_loaded += len(rows)
         self._loaded_seq = block.last_seq
         self._answer_waiting()
+
+    def _insert(self, block: Block) -> None:
+        """Insert the block's rows but those of forgotten people."""
+        rows = [row for row in block.rows if not self._erasures.covers(row)]
+        if rows:
+            self._store.insert(Insert("events", _COLUMN_NAMES, _TYPES, list(zip(*rows, strict=True)), block.token))
+        self.rows_loaded += len(rows)
+        self.rows_erased += len(block.rows) - len(rows)
 
     def _answer_waiting(self) -> None:
         with self._wake:
@@ -154,6 +167,11 @@ class Loader:
             self._wake.wait_for(lambda: self._is_closing, timeout=seconds)
 
     def _note_failure(self, error: StoreUnavailableError, failures: int) -> None:
+        with self._wake:
+            waiting, self._waiting = self._waiting, []
+        for _, future in waiting:
+            message = "the events are durable, but the analytics store does not take them now: they come later"
+            future.set_exception(AppError(Reason.UPSTREAM_FAILED, message))
         if failures == 1:
             self.failing_since = time.monotonic()
-            log.warning("loader: ClickHouse is away, events wait in the journal: %s", error)
+            log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
