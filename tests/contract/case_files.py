@@ -21,6 +21,16 @@ _PROTOS = Path(__file__).parents[2] / "proto"
 _SCHEMA = "millimetric/testing/v1/contract_case.proto"
 
 
+class _PlainLoader(yaml.SafeLoader):
+    """YAML in which a time is a text, as in JSON."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 @dataclass(frozen=True)
 class CaseCall:
     """A call as the file has it, its fillers not yet filled in."""
@@ -35,6 +45,7 @@ class CaseCall:
     is_gzipped: bool
     http_method: str
     times: int
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +88,7 @@ def load_cases() -> list[Case]:
 def _load_file(path: Path) -> list[Case]:
     file = _case_file_class()()
     try:
-        json_format.ParseDict(yaml.safe_load(path.read_text("utf-8")), file)
+        json_format.ParseDict(yaml.load(path.read_text("utf-8"), _PlainLoader), file)
     except (json_format.ParseError, yaml.YAMLError) as error:
         raise AssertionError(f"{path.relative_to(CASES)}: {error}") from None
     assert file.theme, path
@@ -91,7 +102,7 @@ def _read_case(proto: Any, path: Path) -> Case:
     assert want.code in grpc.StatusCode.__members__, f"{where}: code"
     assert want.http_status, f"{where}: http_status"
     assert (want.code == "OK") == (not want.reason), f"{where}: reason"
-    assert not want.reason or want.reason in Reason, f"{where}: reason"
+    assert not want.reason or want.reason in set(Reason), f"{where}: reason"
     return Case(
         name=proto.name,
         doors=tuple(_short_name(proto, "doors", number) for number in proto.doors) or DOORS,
@@ -112,10 +123,11 @@ def _read_call(proto: Any) -> CaseCall:
         headers=dict(proto.headers),
         request=json_format.MessageToDict(proto.request) if proto.HasField("request") else None,
         request_json=proto.request_json,
-        raw_body=proto.raw_body or None,
+        raw_body=proto.raw_body if proto.HasField("raw_body") else None,
         is_gzipped=proto.is_gzipped,
         http_method=proto.http_method,
         times=proto.times or 1,
+        reason=proto.reason,
     )
 
 

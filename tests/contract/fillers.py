@@ -7,7 +7,7 @@ from typing import Any
 
 _FILLER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TIMES = re.compile(r"(.+)\*(\d+)", re.DOTALL)
-_NOW = re.compile(r"now(?:([+-]\d+)([smhd]))?")
+_NOW = re.compile(r"now(?:([+-]\d+)([smhd]))?(:day)?")
 _NEST = re.compile(r"nest:(\d+)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -17,6 +17,8 @@ class Fillers:
 
     def __init__(self, names: Mapping[str, str]) -> None:
         self._names = dict(names)
+        # One moment for the whole case, so that what is sent can be looked for; with digits that no text drops.
+        self._now = (datetime.now(UTC) - timedelta(seconds=1)).replace(microsecond=123_456)
         self.answer: Any = {}
 
     def fill(self, value: Any) -> Any:
@@ -45,7 +47,8 @@ class Fillers:
             return match[1] * int(match[2])
         if match := _NOW.fullmatch(text):
             shift = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match[1] else timedelta()
-            return (datetime.now(UTC) + shift).isoformat(timespec="microseconds").replace("+00:00", "Z")
+            moment = (self._now + shift).isoformat().replace("+00:00", "Z")
+            return f"{moment[:10]}T00:00:00Z" if match[3] else moment
         if match := _NEST.fullmatch(text):
             return make_nested(int(match[1]))
         assert text.startswith("answer."), f"there is no filler {text!r}"

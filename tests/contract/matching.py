@@ -5,7 +5,7 @@ from typing import Any
 from contract.case_files import Wanted
 from contract.doors import Answer
 
-_WHOLE = "properties"
+_WHOLE = ".properties"
 
 
 def find_differences(answer: Answer, want: Wanted, door: str) -> list[str]:
@@ -28,20 +28,18 @@ def find_differences(answer: Answer, want: Wanted, door: str) -> list[str]:
 
 def compare(got: Any, wanted: Any, where: str) -> list[str]:
     """Compare by the rules of contract_case.proto: objects in part, lists and properties whole, `*` and null."""
-    if wanted is None:
-        return [] if not got else [f"{where}: {got!r}, wanted nothing"]
-    if wanted == "*":
-        return [] if got else [f"{where}: {got!r}, wanted something"]
-    if isinstance(wanted, dict) and isinstance(got, dict):
-        if where.endswith(f".{_WHOLE}"):
-            return [] if is_same_json(got, wanted) else [f"{where}: {got!r}, wanted {wanted!r}"]
+    if isinstance(wanted, dict) and isinstance(got, dict) and not where.endswith(_WHOLE):
         return [text for name, item in wanted.items() for text in compare(got.get(name), item, f"{where}.{name}")]
-    if isinstance(wanted, list) and isinstance(got, list):
-        if len(got) != len(wanted):
-            return [f"{where}: {len(got)} items, wanted {len(wanted)}: {got!r}"]
+    if isinstance(wanted, list) and isinstance(got, list) and len(got) == len(wanted):
         pairs = enumerate(zip(got, wanted, strict=True))
         return [text for index, (one, two) in pairs for text in compare(one, two, f"{where}[{index}]")]
-    return [] if is_same_json(got, wanted) else [f"{where}: {got!r}, wanted {wanted!r}"]
+    if wanted is None:
+        is_as_wanted = not got
+    elif wanted == "*":
+        is_as_wanted = bool(got)
+    else:
+        is_as_wanted = is_same_json(got, wanted)
+    return [] if is_as_wanted else [f"{where}: {got!r}, wanted {wanted!r}"]
 
 
 def is_same_json(one: Any, two: Any) -> bool:

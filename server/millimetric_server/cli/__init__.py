@@ -3,15 +3,29 @@
 import click
 
 from millimetric_server import __version__
+from millimetric_server.cli.demo import demo
+from millimetric_server.cli.doctor import doctor
+from millimetric_server.cli.key import key
+from millimetric_server.cli.load import load
+from millimetric_server.cli.origin import origin
+from millimetric_server.cli.project import project
+from millimetric_server.cli.quickstart import quickstart
 from millimetric_server.cli.serve import serve
 
-COMMANDS: tuple[click.Command, ...] = (serve,)
+COMMANDS: tuple[click.Command, ...] = (serve, quickstart, project, key, origin, load, demo, doctor)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="millimetric")
 def main() -> None:
-    """Event analytics with typed APIs, honest numbers and visitors' privacy."""
+    """Event analytics with typed APIs, honest numbers and visitors' privacy.
+
+    \b
+    To begin:
+      millimetric serve
+      millimetric project create my-shop
+      millimetric demo
+    """
 
 
 for _command in COMMANDS:

@@ -1,16 +1,20 @@
 """`millimetric serve`."""
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from millimetric_server.cli.settings import read_settings, setting_options
-from millimetric_server.config import ConfigError
+from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting_options
+from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.journal.database import JournalError
 from millimetric_server.store.clickhouse import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
+
+if TYPE_CHECKING:
+    from millimetric_server.app import Server
 
 _PLANNED = (
     ConfigError,
@@ -24,18 +28,34 @@ _PLANNED = (
 
 
 @click.command()
-@setting_options("host", "grpc_port", "http_port", "data_dir", "clickhouse_url", "database_url")
+@setting_options(*SERVER_FLAGS)
 def serve(**flags: Any) -> None:
     """Run the server: gRPC on one port, REST, Connect, health and metrics on the other.
 
-    Without any setting it keeps everything in ./var and runs ClickHouse inside this process. SIGTERM ends it
-    in order: running calls finish and the journal is loaded.
+    Without any setting it keeps everything in ./var and runs ClickHouse inside this process. SIGTERM or Ctrl-C
+    ends it in order: running calls finish and the journal is loaded. Events that were answered survive a crash.
+
+    Create a project for its keys with `millimetric project create`; that works while the server runs. All
+    settings, more than there are flags, stand in docs/configuration.md.
+
+    \b
+    Examples:
+      millimetric serve
+      millimetric serve --host 0.0.0.0 --data-dir /var/lib/millimetric
+      millimetric serve --clickhouse-url http://user:password@clickhouse:8123
     """
-    settings = read_settings(**flags)
+    run_server(read_settings(**flags))
+
+
+def run_server(settings: Settings, on_ready_to_run: "Callable[[Server], None] | None" = None) -> None:
+    """Run the server until a signal ends it; `on_ready_to_run` is called when all is open but nothing answers yet."""
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     from millimetric_server.app import Server  # the engine's libraries are loaded only to serve
 
     try:
-        Server(settings).run()
+        server = Server(settings)
+        if on_ready_to_run is not None:
+            on_ready_to_run(server)
+        server.run()
     except _PLANNED as error:
         raise click.ClickException(f"{error}\nRun `millimetric doctor` to see what is wrong.") from error

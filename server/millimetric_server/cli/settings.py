@@ -12,6 +12,10 @@ from millimetric_server.config import PREFIX, ConfigError, Settings, load_settin
 Command = TypeVar("Command", bound=Callable[..., Any])
 _HELP = {setting.name: (setting.metadata["help"], setting.default) for setting in fields(Settings)}
 
+# What `serve` takes as flags, and what the commands on projects, keys and origins take.
+SERVER_FLAGS = ("host", "grpc_port", "http_port", "data_dir", "clickhouse_url", "database_url")
+CONTROL_FLAGS = ("data_dir", "database_url")
+
 
 def setting_options(*names: str) -> Callable[[Command], Command]:
     """Add a flag for each of these settings; a flag wins over the environment, which wins over the default."""
@@ -24,9 +28,7 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
                 if default != ""
                 else f" [env: {PREFIX}{name.upper()}]"
             )
-            option = click.option(
-                "--" + name.replace("_", "-"), name, type=type(default), default=None, help=text + told
-            )
+            option = click.option(_flag(name), name, type=type(default), default=None, help=text + told)
             command = option(command)
         return command
 
@@ -39,3 +41,21 @@ def read_settings(**flags: Any) -> Settings:
         return load_settings(os.environ, flags)
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+
+
+def render_settings_table() -> str:
+    """Write all settings as the Markdown table that docs/configuration.md holds between its two marks."""
+    lines = ["| Setting | Environment | Flag of `serve` | Default | Meaning |", "| --- | --- | --- | --- | --- |"]
+    for name, (text, default) in _HELP.items():
+        flag = f"`{_flag(name)}`" if name in SERVER_FLAGS else ""
+        shown = "" if default == "" else f"`{default}`"
+        lines.append(f"| {name} | `{PREFIX}{name.upper()}` | {flag} | {shown} | {_escape(text)} |")
+    return "\n".join(lines)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _escape(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,6 +1,7 @@
 """Origins of web pages: how a project's list is written, and whether a request's `Origin` is on it."""
 
 import re
+from functools import lru_cache
 
 import can_ada
 
@@ -14,6 +15,7 @@ _ORIGIN_SHAPE = re.compile(
     r"(?::(?P<port>[0-9]{1,5}))?",
     re.ASCII | re.IGNORECASE,
 )
+_PORT = re.compile(r":\d+$")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PORT_MAX = 65535
 
@@ -60,6 +62,12 @@ def matches_origin(origin: str | None, entries: tuple[str, ...]) -> bool:
     except ValueError:
         return False
     return any(normal == entry or _is_subdomain(normal, entry) for entry in entries)
+
+
+@lru_cache(4096)
+def read_hosts(entries: tuple[str, ...]) -> frozenset[str]:
+    """The hosts of a project's list, without scheme and port; a wildcard stays (`*.example.com`)."""
+    return frozenset(_PORT.sub("", entry.partition("://")[2]) for entry in entries)
 
 
 def _is_subdomain(origin: str, entry: str) -> bool:

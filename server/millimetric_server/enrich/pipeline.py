@@ -131,9 +131,19 @@ STEPS: tuple[Callable[[Draft, Surroundings], None], ...] = (
 def enrich(sent: CheckedEvent, around: Surroundings) -> EventRow:
     """Run all steps and return the row to store. Never raises for any checked event."""
     draft = Draft(sent, around)
+    run_steps(draft, around)
+    return make_row(draft, around)
+
+
+def run_steps(draft: Draft, around: Surroundings) -> None:
+    """Fill in all that is derived."""
     for step in STEPS:
         step(draft, around)
-    attribution, device = draft.attribution, draft.device
+
+
+def make_row(draft: Draft, around: Surroundings) -> EventRow:
+    """Put a draft that went through all steps into the form in which it is stored."""
+    sent, attribution, device = draft.sent, draft.attribution, draft.device
     return EventRow(
         around.project_id,
         sent.event,

@@ -3,6 +3,7 @@
 from millimetric_server.call import Rpc
 from millimetric_server.control.records import KeyKind
 from millimetric_server.handlers.batch import batch
+from millimetric_server.handlers.explain import explain
 from millimetric_server.handlers.forget import forget
 from millimetric_server.handlers.get_erasure import get_erasure
 from millimetric_server.handlers.identify import identify
@@ -13,6 +14,8 @@ from millimetric_server.handlers.track import track
 from millimetric_server.messages import (
     BatchRequest,
     BatchResponse,
+    ExplainRequest,
+    ExplainResponse,
     ForgetRequest,
     ForgetResponse,
     GetErasureRequest,
@@ -29,12 +32,14 @@ from millimetric_server.messages import (
     TrackResponse,
 )
 from millimetric_server.validate.events import validate_batch, validate_identify, validate_track
+from millimetric_server.validate.explain import validate_explain
 from millimetric_server.validate.people import validate_forget, validate_get_erasure
 from millimetric_server.validate.reads import validate_query, validate_sources, validate_stats
 
 _WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
 _READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})
 _OWNER = frozenset({KeyKind.SECRET})
+_DEBUGGERS = frozenset({KeyKind.SECRET, KeyKind.READ})
 _INGEST, _PRIVACY, _QUERY = "IngestService", "PrivacyService", "QueryService"
 
 # fmt: off
@@ -47,5 +52,6 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
     Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
     Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
+    Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, validate_explain),
 )
 # fmt: on

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from millimetric_server.call import Call, Deps
+from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import KeyKind
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
@@ -34,7 +35,7 @@ def store_events(
     events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: Deps
 ) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
     """Enrich and append the events; returns once they are durable, or stored when that was asked for."""
-    around = _read_surroundings(call, deps)
+    around = read_surroundings(call, deps)
     rows = [enrich(event, around) for event in events]
     new = [NewEvent(row, _digest(event) if event.event_id else b"") for row, event in zip(rows, events, strict=True)]
     appended: Appended = yield deps.journal.append(new)
@@ -43,13 +44,14 @@ def store_events(
     return rows, appended
 
 
-def _read_surroundings(call: Call, deps: Deps) -> Surroundings:
+def read_surroundings(call: Call, deps: Deps) -> Surroundings:
+    """Gather what the call's events are enriched with."""
     get, project = call.headers.get, call.project
     return Surroundings(
         project_id=project.project_id,
         rule_set=project.rule_set,
         retention_days=project.retention_days,
-        own_hosts=_read_hosts(project.origins),
+        own_hosts=read_hosts(project.origins),
         is_public_key=call.key.kind is KeyKind.PUBLIC,
         is_secret_key=call.key.kind is KeyKind.SECRET,
         received_at=call.received_at,
@@ -73,11 +75,6 @@ def _read_hints(call: Call) -> ClientHints:
         "sec-ch-ua-model",
     )
     return ClientHints(*(call.headers.get(name, "") for name in names))
-
-
-@functools.lru_cache(4096)
-def _read_hosts(origins: tuple[str, ...]) -> frozenset[str]:
-    return frozenset(origin.partition("://")[2].rsplit(":", 1)[0] for origin in origins)
 
 
 @functools.lru_cache(8)

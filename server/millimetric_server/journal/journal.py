@@ -136,17 +136,13 @@ class Journal:
     def read_block(self, rows_max: int) -> Block | None:
         """Read the next block to load: what was in flight at a crash, or else as many entries as fit."""
         ((loaded, inflight),) = self.read("SELECT loaded, inflight FROM loader_position")
-        if inflight > loaded:
-            entries = self.read(
-                "SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, inflight)
-            )
-        else:
-            entries = self._read_entries(loaded, rows_max)
+        last = inflight if inflight > loaded else self._find_block_end(loaded, rows_max)
+        ((newest,),) = self.read("SELECT coalesce(max(seq), 0) FROM entries")
+        entries = self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, last))
         if not entries:
             return None
         first, last = entries[0][0], entries[-1][0]
         rows = [row for _, blob in entries for row in _decode_rows(blob)]
-        ((newest,),) = self.read("SELECT max(seq) FROM entries")
         return Block(first, last, f"{self._journal_id}-{first}-{last}", rows, has_more=newest > last)
 
     def mark_inflight(self, block: Block) -> None:

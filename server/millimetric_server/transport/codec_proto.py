@@ -18,11 +18,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import fields
 
-from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.errors import Violation, invalid_payload
 from millimetric_server.messages import Instant, Message, WireEnum
 
-_MODULES = (event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
+_MODULES = (event_pb2, attribution_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 Convert = Callable[[Any], Any]
 
 
@@ -136,6 +136,8 @@ def _writer_of(kind: Any, described: Any) -> Convert | None:
     if get_origin(inner) is list and issubclass((item := get_args(inner)[0]), Message):
         write = _make_writer(item)
         return lambda values: [write(value) for value in values]
+    if isinstance(inner, type) and issubclass(inner, Message):
+        return _make_writer(inner)
     return None
 
 

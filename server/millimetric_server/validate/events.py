@@ -122,7 +122,7 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violatio
     return CheckedEvent(
         event.event or "",
         event.event_id or "",
-        event.timestamp,
+        None if event.timestamp is None else int(event.timestamp),  # msgpack knows no subclass of int
         event.anonymous_id or "",
         event.user_id or "",
         event.session_id or "",

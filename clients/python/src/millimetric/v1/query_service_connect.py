@@ -19,6 +19,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DEFAULT_READ_MAX_BYTES, Endpoint, EndpointSync
+from millimetric.v1.attribution_pb2 import ExplainRequest, ExplainResponse
 from pyqwest import Client, SyncClient
 
 from .query_service_pb2 import FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
@@ -39,7 +40,7 @@ _GZIP_COMPRESSION = GzipCompression()
 
 class QueryService(Protocol):
     """
-    Answers questions about the key's project. Needs a secret, read or account key.
+    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     async def query(self, request: QueryRequest, ctx: RequestContext[QueryRequest, QueryResponse], /) -> QueryResponse:
@@ -69,6 +70,13 @@ class QueryService(Protocol):
     async def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
+        """
+        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        Stores nothing. Needs a secret or a read key.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -141,6 +149,17 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                     ),
                     function=svc.retention,
                 ),
+                "/millimetric.v1.QueryService/Explain": Endpoint.unary(
+                    method=MethodInfo(
+                        name="Explain",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExplainRequest,
+                        output=ExplainResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.explain,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -156,7 +175,7 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
 
 class QueryServiceClient(ConnectClient):
     """
-    Answers questions about the key's project. Needs a secret, read or account key.
+    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def __init__(
@@ -308,10 +327,36 @@ class QueryServiceClient(ConnectClient):
             timeout_ms=timeout_ms,
             use_get=use_get,
         )
+    async def explain(
+        self,
+        request: ExplainRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> ExplainResponse:
+        """
+        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        Stores nothing. Needs a secret or a read key.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="Explain",
+                service_name="millimetric.v1.QueryService",
+                input=ExplainRequest,
+                output=ExplainResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
 
 class QueryServiceSync(Protocol):
     """
-    Answers questions about the key's project. Needs a secret, read or account key.
+    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def query(self, request: QueryRequest, ctx: RequestContext[QueryRequest, QueryResponse], /) -> QueryResponse:
@@ -341,6 +386,13 @@ class QueryServiceSync(Protocol):
     def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
+        """
+        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        Stores nothing. Needs a secret or a read key.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -411,6 +463,17 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                     ),
                     function=service.retention,
                 ),
+                "/millimetric.v1.QueryService/Explain": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="Explain",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExplainRequest,
+                        output=ExplainResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.explain,
+                ),
             },
             interceptors=interceptors,
             read_max_bytes=read_max_bytes,
@@ -426,7 +489,7 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
 
 class QueryServiceClientSync(ConnectClientSync):
     """
-    Answers questions about the key's project. Needs a secret, read or account key.
+    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def __init__(
@@ -571,6 +634,32 @@ class QueryServiceClientSync(ConnectClientSync):
                 service_name="millimetric.v1.QueryService",
                 input=RetentionRequest,
                 output=RetentionResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
+    def explain(
+        self,
+        request: ExplainRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> ExplainResponse:
+        """
+        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        Stores nothing. Needs a secret or a read key.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="Explain",
+                service_name="millimetric.v1.QueryService",
+                input=ExplainRequest,
+                output=ExplainResponse,
                 idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
                 stream_type=StreamType.UNARY,
             ),

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from millimetric.v1 import attribution_pb2 as millimetric_dot_v1_dot_attribution__pb2
 from millimetric.v1 import event_pb2 as millimetric_dot_v1_dot_event__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"millimetric/v1/query_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amillimetric/v1/event.proto\"b\n\x06\x46ilter\x12\x16\n\x06\x63olumn\x18\x01 \x01(\tR\x06\x63olumn\x12(\n\x02op\x18\x02 \x01(\x0e\x32\x18.millimetric.v1.FilterOpR\x02op\x12\x16\n\x06values\x18\x03 \x03(\tR\x06values\"\xeb\x02\n\x0cQueryRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x14\n\x05\x65vent\x18\x04 \x01(\tR\x05\x65vent\x12\x16\n\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n\x06medium\x18\x06 \x01(\tR\x06medium\x12\x17\n\x07user_id\x18\x07 \x01(\tR\x06userId\x12!\n\x0c\x61nonymous_id\x18\x08 \x01(\tR\x0b\x61nonymousId\x12.\n\x06\x66ilter\x18\t \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\x12\x14\n\x05limit\x18\n \x01(\x05R\x05limit\x12\x1d\n\npage_token\x18\x0b \x01(\tR\tpageToken\"h\n\rQueryResponse\x12/\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.millimetric.v1.StoredEventR\x04rows\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x03\n\x0cStatsRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x16.millimetric.v1.MetricR\x06metric\x12\x14\n\x05\x65vent\x18\x05 \x01(\tR\x05\x65vent\x12.\n\x06\x66ilter\x18\x06 \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\x12\x19\n\x08group_by\x18\x07 \x03(\tR\x07groupBy\x12\x34\n\x08interval\x18\x08 \x01(\x0e\x32\x18.millimetric.v1.IntervalR\x08interval\x12\x1a\n\x08timezone\x18\t \x01(\tR\x08timezone\x12\x14\n\x05limit\x18\n \x01(\x05R\x05limit\x12!\n\x0cinclude_bots\x18\x0b \x01(\x08R\x0bincludeBots\"=\n\rStatsResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x18.millimetric.v1.StatsRowR\x04rows\"\xc3\x03\n\x08StatsRow\x12\"\n\nevent_name\x18\x01 \x01(\tH\x00R\teventName\x88\x01\x01\x12\x1b\n\x06source\x18\x02 \x01(\tH\x01R\x06source\x88\x01\x01\x12\x1b\n\x06medium\x18\x03 \x01(\tH\x02R\x06medium\x88\x01\x01\x12\x1f\n\x08\x63\x61mpaign\x18\x04 \x01(\tH\x03R\x08\x63\x61mpaign\x88\x01\x01\x12\x1d\n\x07\x63ountry\x18\x05 \x01(\tH\x04R\x07\x63ountry\x88\x01\x01\x12$\n\x0b\x64\x65vice_type\x18\x06 \x01(\tH\x05R\ndeviceType\x88\x01\x01\x12\x1d\n\x07\x62rowser\x18\x07 \x01(\tH\x06R\x07\x62rowser\x88\x01\x01\x12\x13\n\x02os\x18\x08 \x01(\tH\x07R\x02os\x88\x01\x01\x12\x17\n\x04path\x18\t \x01(\tH\x08R\x04path\x88\x01\x01\x12\x1b\n\x06\x62ucket\x18\n \x01(\tH\tR\x06\x62ucket\x88\x01\x01\x12\x14\n\x05value\x18\x0b \x01(\x04R\x05valueB\r\n\x0b_event_nameB\t\n\x07_sourceB\t\n\x07_mediumB\x0b\n\t_campaignB\n\n\x08_countryB\x0e\n\x0c_device_typeB\n\n\x08_browserB\x05\n\x03_osB\x07\n\x05_pathB\t\n\x07_bucket\"\xf8\x01\n\x0eSourcesRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x37\n\tbreakdown\x18\x04 \x01(\x0e\x32\x19.millimetric.v1.BreakdownR\tbreakdown\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12!\n\x0cinclude_bots\x18\x06 \x01(\x08R\x0bincludeBots\"A\n\x0fSourcesResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32\x1a.millimetric.v1.SourcesRowR\x04rows\"\x9d\x01\n\nSourcesRow\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12\x1b\n\x06medium\x18\x02 \x01(\tH\x00R\x06medium\x88\x01\x01\x12\x16\n\x06\x65vents\x18\x03 \x01(\x04R\x06\x65vents\x12\x18\n\x07uniques\x18\x04 \x01(\x04R\x07uniques\x12\x1d\n\npaid_share\x18\x05 \x01(\x01R\tpaidShareB\t\n\x07_medium\"R\n\nFunnelStep\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12.\n\x06\x66ilter\x18\x02 \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\"\xf9\x01\n\rFunnelRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12%\n\x0ewindow_seconds\x18\x04 \x01(\rR\rwindowSeconds\x12\x30\n\x05steps\x18\x05 \x03(\x0b\x32\x1a.millimetric.v1.FunnelStepR\x05steps\x12\x19\n\x08group_by\x18\x06 \x01(\tR\x07groupBy\"?\n\x0e\x46unnelResponse\x12-\n\x04rows\x18\x01 \x03(\x0b\x32\x19.millimetric.v1.FunnelRowR\x04rows\"\xf3\x01\n\tFunnelRow\x12\x19\n\x05group\x18\x01 \x01(\tH\x00R\x05group\x88\x01\x01\x12\x12\n\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n\x05\x65vent\x18\x03 \x01(\tR\x05\x65vent\x12\x1a\n\x08visitors\x18\x04 \x01(\x04R\x08visitors\x12,\n\x12rate_from_previous\x18\x05 \x01(\x01R\x10rateFromPrevious\x12&\n\x0frate_from_first\x18\x06 \x01(\x01R\rrateFromFirst\x12%\n\x0emedian_seconds\x18\x07 \x01(\x01R\rmedianSecondsB\x08\n\x06_group\"\x96\x02\n\x10RetentionRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x1f\n\x0b\x66irst_event\x18\x04 \x01(\tR\nfirstEvent\x12!\n\x0creturn_event\x18\x05 \x01(\tR\x0breturnEvent\x12.\n\x06period\x18\x06 \x01(\x0e\x32\x16.millimetric.v1.PeriodR\x06period\x12\x18\n\x07periods\x18\x07 \x01(\rR\x07periods\"E\n\x11RetentionResponse\x12\x30\n\x04rows\x18\x01 \x03(\x0b\x32\x1c.millimetric.v1.RetentionRowR\x04rows\"^\n\x0cRetentionRow\x12\x16\n\x06\x63ohort\x18\x01 \x01(\tR\x06\x63ohort\x12\x1a\n\x08visitors\x18\x02 \x01(\x04R\x08visitors\x12\x1a\n\x08returned\x18\x03 \x03(\x04R\x08returned*\xd1\x01\n\x08\x46ilterOp\x12\x19\n\x15\x46ILTER_OP_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ILTER_OP_EQ\x10\x01\x12\x10\n\x0c\x46ILTER_OP_NE\x10\x02\x12\x10\n\x0c\x46ILTER_OP_GT\x10\x03\x12\x10\n\x0c\x46ILTER_OP_GE\x10\x04\x12\x10\n\x0c\x46ILTER_OP_LT\x10\x05\x12\x10\n\x0c\x46ILTER_OP_LE\x10\x06\x12\x10\n\x0c\x46ILTER_OP_IN\x10\x07\x12\x16\n\x12\x46ILTER_OP_CONTAINS\x10\x08\x12\x14\n\x10\x46ILTER_OP_EXISTS\x10\t*F\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_COUNT\x10\x01\x12\x12\n\x0eMETRIC_UNIQUES\x10\x02*p\n\x08Interval\x12\x18\n\x14INTERVAL_UNSPECIFIED\x10\x00\x12\x11\n\rINTERVAL_HOUR\x10\x01\x12\x10\n\x0cINTERVAL_DAY\x10\x02\x12\x11\n\rINTERVAL_WEEK\x10\x03\x12\x12\n\x0eINTERVAL_MONTH\x10\x04*Y\n\tBreakdown\x12\x19\n\x15\x42REAKDOWN_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42REAKDOWN_SOURCE_MEDIUM\x10\x01\x12\x14\n\x10\x42REAKDOWN_SOURCE\x10\x02*A\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nPERIOD_DAY\x10\x01\x12\x0f\n\x0bPERIOD_WEEK\x10\x02\x32\xfc\x03\n\x0cQueryService\x12Z\n\x05Query\x12\x1c.millimetric.v1.QueryRequest\x1a\x1d.millimetric.v1.QueryResponse\"\x14\x90\x02\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/query\x12Z\n\x05Stats\x12\x1c.millimetric.v1.StatsRequest\x1a\x1d.millimetric.v1.StatsResponse\"\x14\x90\x02\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/stats\x12\x62\n\x07Sources\x12\x1e.millimetric.v1.SourcesRequest\x1a\x1f.millimetric.v1.SourcesResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/sources\x12\x61\n\x06\x46unnel\x12\x1d.millimetric.v1.FunnelRequest\x1a\x1e.millimetric.v1.FunnelResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/funnel:\x01*\x12m\n\tRetention\x12 .millimetric.v1.RetentionRequest\x1a!.millimetric.v1.RetentionResponse\"\x1b\x90\x02\x01\x82\xd3\xe4\x93\x02\x12\"\r/v1/retention:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"millimetric/v1/query_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a millimetric/v1/attribution.proto\x1a\x1amillimetric/v1/event.proto\"b\n\x06\x46ilter\x12\x16\n\x06\x63olumn\x18\x01 \x01(\tR\x06\x63olumn\x12(\n\x02op\x18\x02 \x01(\x0e\x32\x18.millimetric.v1.FilterOpR\x02op\x12\x16\n\x06values\x18\x03 \x03(\tR\x06values\"\xeb\x02\n\x0cQueryRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x14\n\x05\x65vent\x18\x04 \x01(\tR\x05\x65vent\x12\x16\n\x06source\x18\x05 \x01(\tR\x06source\x12\x16\n\x06medium\x18\x06 \x01(\tR\x06medium\x12\x17\n\x07user_id\x18\x07 \x01(\tR\x06userId\x12!\n\x0c\x61nonymous_id\x18\x08 \x01(\tR\x0b\x61nonymousId\x12.\n\x06\x66ilter\x18\t \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\x12\x14\n\x05limit\x18\n \x01(\x05R\x05limit\x12\x1d\n\npage_token\x18\x0b \x01(\tR\tpageToken\"h\n\rQueryResponse\x12/\n\x04rows\x18\x01 \x03(\x0b\x32\x1b.millimetric.v1.StoredEventR\x04rows\x12&\n\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa0\x03\n\x0cStatsRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12.\n\x06metric\x18\x04 \x01(\x0e\x32\x16.millimetric.v1.MetricR\x06metric\x12\x14\n\x05\x65vent\x18\x05 \x01(\tR\x05\x65vent\x12.\n\x06\x66ilter\x18\x06 \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\x12\x19\n\x08group_by\x18\x07 \x03(\tR\x07groupBy\x12\x34\n\x08interval\x18\x08 \x01(\x0e\x32\x18.millimetric.v1.IntervalR\x08interval\x12\x1a\n\x08timezone\x18\t \x01(\tR\x08timezone\x12\x14\n\x05limit\x18\n \x01(\x05R\x05limit\x12!\n\x0cinclude_bots\x18\x0b \x01(\x08R\x0bincludeBots\"=\n\rStatsResponse\x12,\n\x04rows\x18\x01 \x03(\x0b\x32\x18.millimetric.v1.StatsRowR\x04rows\"\xc3\x03\n\x08StatsRow\x12\"\n\nevent_name\x18\x01 \x01(\tH\x00R\teventName\x88\x01\x01\x12\x1b\n\x06source\x18\x02 \x01(\tH\x01R\x06source\x88\x01\x01\x12\x1b\n\x06medium\x18\x03 \x01(\tH\x02R\x06medium\x88\x01\x01\x12\x1f\n\x08\x63\x61mpaign\x18\x04 \x01(\tH\x03R\x08\x63\x61mpaign\x88\x01\x01\x12\x1d\n\x07\x63ountry\x18\x05 \x01(\tH\x04R\x07\x63ountry\x88\x01\x01\x12$\n\x0b\x64\x65vice_type\x18\x06 \x01(\tH\x05R\ndeviceType\x88\x01\x01\x12\x1d\n\x07\x62rowser\x18\x07 \x01(\tH\x06R\x07\x62rowser\x88\x01\x01\x12\x13\n\x02os\x18\x08 \x01(\tH\x07R\x02os\x88\x01\x01\x12\x17\n\x04path\x18\t \x01(\tH\x08R\x04path\x88\x01\x01\x12\x1b\n\x06\x62ucket\x18\n \x01(\tH\tR\x06\x62ucket\x88\x01\x01\x12\x14\n\x05value\x18\x0b \x01(\x04R\x05valueB\r\n\x0b_event_nameB\t\n\x07_sourceB\t\n\x07_mediumB\x0b\n\t_campaignB\n\n\x08_countryB\x0e\n\x0c_device_typeB\n\n\x08_browserB\x05\n\x03_osB\x07\n\x05_pathB\t\n\x07_bucket\"\xf8\x01\n\x0eSourcesRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x37\n\tbreakdown\x18\x04 \x01(\x0e\x32\x19.millimetric.v1.BreakdownR\tbreakdown\x12\x14\n\x05limit\x18\x05 \x01(\x05R\x05limit\x12!\n\x0cinclude_bots\x18\x06 \x01(\x08R\x0bincludeBots\"A\n\x0fSourcesResponse\x12.\n\x04rows\x18\x01 \x03(\x0b\x32\x1a.millimetric.v1.SourcesRowR\x04rows\"\x9d\x01\n\nSourcesRow\x12\x16\n\x06source\x18\x01 \x01(\tR\x06source\x12\x1b\n\x06medium\x18\x02 \x01(\tH\x00R\x06medium\x88\x01\x01\x12\x16\n\x06\x65vents\x18\x03 \x01(\x04R\x06\x65vents\x12\x18\n\x07uniques\x18\x04 \x01(\x04R\x07uniques\x12\x1d\n\npaid_share\x18\x05 \x01(\x01R\tpaidShareB\t\n\x07_medium\"R\n\nFunnelStep\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12.\n\x06\x66ilter\x18\x02 \x03(\x0b\x32\x16.millimetric.v1.FilterR\x06\x66ilter\"\xf9\x01\n\rFunnelRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12%\n\x0ewindow_seconds\x18\x04 \x01(\rR\rwindowSeconds\x12\x30\n\x05steps\x18\x05 \x03(\x0b\x32\x1a.millimetric.v1.FunnelStepR\x05steps\x12\x19\n\x08group_by\x18\x06 \x01(\tR\x07groupBy\"?\n\x0e\x46unnelResponse\x12-\n\x04rows\x18\x01 \x03(\x0b\x32\x19.millimetric.v1.FunnelRowR\x04rows\"\xf3\x01\n\tFunnelRow\x12\x19\n\x05group\x18\x01 \x01(\tH\x00R\x05group\x88\x01\x01\x12\x12\n\x04step\x18\x02 \x01(\rR\x04step\x12\x14\n\x05\x65vent\x18\x03 \x01(\tR\x05\x65vent\x12\x1a\n\x08visitors\x18\x04 \x01(\x04R\x08visitors\x12,\n\x12rate_from_previous\x18\x05 \x01(\x01R\x10rateFromPrevious\x12&\n\x0frate_from_first\x18\x06 \x01(\x01R\rrateFromFirst\x12%\n\x0emedian_seconds\x18\x07 \x01(\x01R\rmedianSecondsB\x08\n\x06_group\"\x96\x02\n\x10RetentionRequest\x12\x18\n\x07project\x18\x01 \x01(\tR\x07project\x12.\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x04\x66rom\x12*\n\x02to\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x02to\x12\x1f\n\x0b\x66irst_event\x18\x04 \x01(\tR\nfirstEvent\x12!\n\x0creturn_event\x18\x05 \x01(\tR\x0breturnEvent\x12.\n\x06period\x18\x06 \x01(\x0e\x32\x16.millimetric.v1.PeriodR\x06period\x12\x18\n\x07periods\x18\x07 \x01(\rR\x07periods\"E\n\x11RetentionResponse\x12\x30\n\x04rows\x18\x01 \x03(\x0b\x32\x1c.millimetric.v1.RetentionRowR\x04rows\"^\n\x0cRetentionRow\x12\x16\n\x06\x63ohort\x18\x01 \x01(\tR\x06\x63ohort\x12\x1a\n\x08visitors\x18\x02 \x01(\x04R\x08visitors\x12\x1a\n\x08returned\x18\x03 \x03(\x04R\x08returned*\xd1\x01\n\x08\x46ilterOp\x12\x19\n\x15\x46ILTER_OP_UNSPECIFIED\x10\x00\x12\x10\n\x0c\x46ILTER_OP_EQ\x10\x01\x12\x10\n\x0c\x46ILTER_OP_NE\x10\x02\x12\x10\n\x0c\x46ILTER_OP_GT\x10\x03\x12\x10\n\x0c\x46ILTER_OP_GE\x10\x04\x12\x10\n\x0c\x46ILTER_OP_LT\x10\x05\x12\x10\n\x0c\x46ILTER_OP_LE\x10\x06\x12\x10\n\x0c\x46ILTER_OP_IN\x10\x07\x12\x16\n\x12\x46ILTER_OP_CONTAINS\x10\x08\x12\x14\n\x10\x46ILTER_OP_EXISTS\x10\t*F\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_COUNT\x10\x01\x12\x12\n\x0eMETRIC_UNIQUES\x10\x02*p\n\x08Interval\x12\x18\n\x14INTERVAL_UNSPECIFIED\x10\x00\x12\x11\n\rINTERVAL_HOUR\x10\x01\x12\x10\n\x0cINTERVAL_DAY\x10\x02\x12\x11\n\rINTERVAL_WEEK\x10\x03\x12\x12\n\x0eINTERVAL_MONTH\x10\x04*Y\n\tBreakdown\x12\x19\n\x15\x42REAKDOWN_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x42REAKDOWN_SOURCE_MEDIUM\x10\x01\x12\x14\n\x10\x42REAKDOWN_SOURCE\x10\x02*A\n\x06Period\x12\x16\n\x12PERIOD_UNSPECIFIED\x10\x00\x12\x0e\n\nPERIOD_DAY\x10\x01\x12\x0f\n\x0bPERIOD_WEEK\x10\x02\x32\xe3\x04\n\x0cQueryService\x12Z\n\x05Query\x12\x1c.millimetric.v1.QueryRequest\x1a\x1d.millimetric.v1.QueryResponse\"\x14\x90\x02\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/query\x12Z\n\x05Stats\x12\x1c.millimetric.v1.StatsRequest\x1a\x1d.millimetric.v1.StatsResponse\"\x14\x90\x02\x01\x82\xd3\xe4\x93\x02\x0b\x12\t/v1/stats\x12\x62\n\x07Sources\x12\x1e.millimetric.v1.SourcesRequest\x1a\x1f.millimetric.v1.SourcesResponse\"\x16\x90\x02\x01\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/sources\x12\x61\n\x06\x46unnel\x12\x1d.millimetric.v1.FunnelRequest\x1a\x1e.millimetric.v1.FunnelResponse\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\"\n/v1/funnel:\x01*\x12m\n\tRetention\x12 .millimetric.v1.RetentionRequest\x1a!.millimetric.v1.RetentionResponse\"\x1b\x90\x02\x01\x82\xd3\xe4\x93\x02\x12\"\r/v1/retention:\x01*\x12\x65\n\x07\x45xplain\x12\x1e.millimetric.v1.ExplainRequest\x1a\x1f.millimetric.v1.ExplainResponse\"\x19\x90\x02\x01\x82\xd3\xe4\x93\x02\x10\"\x0b/v1/explain:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,48 +45,50 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYSERVICE'].methods_by_name['Funnel']._serialized_options = b'\220\002\001\202\323\344\223\002\017\"\n/v1/funnel:\001*'
   _globals['_QUERYSERVICE'].methods_by_name['Retention']._loaded_options = None
   _globals['_QUERYSERVICE'].methods_by_name['Retention']._serialized_options = b'\220\002\001\202\323\344\223\002\022\"\r/v1/retention:\001*'
-  _globals['_FILTEROP']._serialized_start=3227
-  _globals['_FILTEROP']._serialized_end=3436
-  _globals['_METRIC']._serialized_start=3438
-  _globals['_METRIC']._serialized_end=3508
-  _globals['_INTERVAL']._serialized_start=3510
-  _globals['_INTERVAL']._serialized_end=3622
-  _globals['_BREAKDOWN']._serialized_start=3624
-  _globals['_BREAKDOWN']._serialized_end=3713
-  _globals['_PERIOD']._serialized_start=3715
-  _globals['_PERIOD']._serialized_end=3780
-  _globals['_FILTER']._serialized_start=145
-  _globals['_FILTER']._serialized_end=243
-  _globals['_QUERYREQUEST']._serialized_start=246
-  _globals['_QUERYREQUEST']._serialized_end=609
-  _globals['_QUERYRESPONSE']._serialized_start=611
-  _globals['_QUERYRESPONSE']._serialized_end=715
-  _globals['_STATSREQUEST']._serialized_start=718
-  _globals['_STATSREQUEST']._serialized_end=1134
-  _globals['_STATSRESPONSE']._serialized_start=1136
-  _globals['_STATSRESPONSE']._serialized_end=1197
-  _globals['_STATSROW']._serialized_start=1200
-  _globals['_STATSROW']._serialized_end=1651
-  _globals['_SOURCESREQUEST']._serialized_start=1654
-  _globals['_SOURCESREQUEST']._serialized_end=1902
-  _globals['_SOURCESRESPONSE']._serialized_start=1904
-  _globals['_SOURCESRESPONSE']._serialized_end=1969
-  _globals['_SOURCESROW']._serialized_start=1972
-  _globals['_SOURCESROW']._serialized_end=2129
-  _globals['_FUNNELSTEP']._serialized_start=2131
-  _globals['_FUNNELSTEP']._serialized_end=2213
-  _globals['_FUNNELREQUEST']._serialized_start=2216
-  _globals['_FUNNELREQUEST']._serialized_end=2465
-  _globals['_FUNNELRESPONSE']._serialized_start=2467
-  _globals['_FUNNELRESPONSE']._serialized_end=2530
-  _globals['_FUNNELROW']._serialized_start=2533
-  _globals['_FUNNELROW']._serialized_end=2776
-  _globals['_RETENTIONREQUEST']._serialized_start=2779
-  _globals['_RETENTIONREQUEST']._serialized_end=3057
-  _globals['_RETENTIONRESPONSE']._serialized_start=3059
-  _globals['_RETENTIONRESPONSE']._serialized_end=3128
-  _globals['_RETENTIONROW']._serialized_start=3130
-  _globals['_RETENTIONROW']._serialized_end=3224
-  _globals['_QUERYSERVICE']._serialized_start=3783
-  _globals['_QUERYSERVICE']._serialized_end=4291
+  _globals['_QUERYSERVICE'].methods_by_name['Explain']._loaded_options = None
+  _globals['_QUERYSERVICE'].methods_by_name['Explain']._serialized_options = b'\220\002\001\202\323\344\223\002\020\"\013/v1/explain:\001*'
+  _globals['_FILTEROP']._serialized_start=3261
+  _globals['_FILTEROP']._serialized_end=3470
+  _globals['_METRIC']._serialized_start=3472
+  _globals['_METRIC']._serialized_end=3542
+  _globals['_INTERVAL']._serialized_start=3544
+  _globals['_INTERVAL']._serialized_end=3656
+  _globals['_BREAKDOWN']._serialized_start=3658
+  _globals['_BREAKDOWN']._serialized_end=3747
+  _globals['_PERIOD']._serialized_start=3749
+  _globals['_PERIOD']._serialized_end=3814
+  _globals['_FILTER']._serialized_start=179
+  _globals['_FILTER']._serialized_end=277
+  _globals['_QUERYREQUEST']._serialized_start=280
+  _globals['_QUERYREQUEST']._serialized_end=643
+  _globals['_QUERYRESPONSE']._serialized_start=645
+  _globals['_QUERYRESPONSE']._serialized_end=749
+  _globals['_STATSREQUEST']._serialized_start=752
+  _globals['_STATSREQUEST']._serialized_end=1168
+  _globals['_STATSRESPONSE']._serialized_start=1170
+  _globals['_STATSRESPONSE']._serialized_end=1231
+  _globals['_STATSROW']._serialized_start=1234
+  _globals['_STATSROW']._serialized_end=1685
+  _globals['_SOURCESREQUEST']._serialized_start=1688
+  _globals['_SOURCESREQUEST']._serialized_end=1936
+  _globals['_SOURCESRESPONSE']._serialized_start=1938
+  _globals['_SOURCESRESPONSE']._serialized_end=2003
+  _globals['_SOURCESROW']._serialized_start=2006
+  _globals['_SOURCESROW']._serialized_end=2163
+  _globals['_FUNNELSTEP']._serialized_start=2165
+  _globals['_FUNNELSTEP']._serialized_end=2247
+  _globals['_FUNNELREQUEST']._serialized_start=2250
+  _globals['_FUNNELREQUEST']._serialized_end=2499
+  _globals['_FUNNELRESPONSE']._serialized_start=2501
+  _globals['_FUNNELRESPONSE']._serialized_end=2564
+  _globals['_FUNNELROW']._serialized_start=2567
+  _globals['_FUNNELROW']._serialized_end=2810
+  _globals['_RETENTIONREQUEST']._serialized_start=2813
+  _globals['_RETENTIONREQUEST']._serialized_end=3091
+  _globals['_RETENTIONRESPONSE']._serialized_start=3093
+  _globals['_RETENTIONRESPONSE']._serialized_end=3162
+  _globals['_RETENTIONROW']._serialized_start=3164
+  _globals['_RETENTIONROW']._serialized_end=3258
+  _globals['_QUERYSERVICE']._serialized_start=3817
+  _globals['_QUERYSERVICE']._serialized_end=4428
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from millimetric.v1 import attribution_pb2 as millimetric_dot_v1_dot_attribution__pb2
 from millimetric.v1 import query_service_pb2 as millimetric_dot_v1_dot_query__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -26,7 +27,7 @@ if _version_not_supported:
 
 
 class QueryServiceStub:
-    """Answers questions about the key's project. Needs a secret, read or account key.
+    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -61,10 +62,15 @@ class QueryServiceStub:
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
                 response_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/millimetric.v1.QueryService/Explain',
+                request_serializer=millimetric_dot_v1_dot_attribution__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=millimetric_dot_v1_dot_attribution__pb2.ExplainResponse.FromString,
+                _registered_method=True)
 
 
 class QueryServiceServicer:
-    """Answers questions about the key's project. Needs a secret, read or account key.
+    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -103,6 +109,14 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        Stores nothing. Needs a secret or a read key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -131,6 +145,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     request_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.FromString,
                     response_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.SerializeToString,
             ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=millimetric_dot_v1_dot_attribution__pb2.ExplainRequest.FromString,
+                    response_serializer=millimetric_dot_v1_dot_attribution__pb2.ExplainResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'millimetric.v1.QueryService', rpc_method_handlers)
@@ -140,7 +159,7 @@ def add_QueryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueryService:
-    """Answers questions about the key's project. Needs a secret, read or account key.
+    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -269,6 +288,33 @@ class QueryService:
             '/millimetric.v1.QueryService/Retention',
             millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
             millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/millimetric.v1.QueryService/Explain',
+            millimetric_dot_v1_dot_attribution__pb2.ExplainRequest.SerializeToString,
+            millimetric_dot_v1_dot_attribution__pb2.ExplainResponse.FromString,
             options,
             channel_credentials,
             insecure,

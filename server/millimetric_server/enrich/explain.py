@@ -1,0 +1,67 @@
+"""What the pipeline makes of an event, and why: the same steps, with their reasons kept."""
+
+import re
+
+import msgspec
+
+from millimetric_server.enrich.attribution import Explanation, explain
+from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.enrich.pipeline import Draft, Surroundings, make_row, run_steps
+from millimetric_server.enrich.user_agent import Device
+
+_PATH_PARAMETER = re.compile(r";([^;/=]+)=([^;/]+)")
+
+
+class ExplainedEvent(msgspec.Struct, frozen=True):
+    """The row, and what led to it. `removed` tells by field what redaction took out, see find_removed."""
+
+    row: EventRow
+    attribution: Explanation
+    device: Device
+    removed: dict[str, tuple[str, ...]]
+
+
+def explain_event(sent: CheckedEvent, around: Surroundings) -> ExplainedEvent:
+    """Run all steps for an event that is not stored. Never raises for any checked event."""
+    draft = Draft(sent, around)
+    referrer = draft.referrer  # the steps redact it
+    run_steps(draft, around)
+    removed = {"url": find_removed(sent.url, draft.url), "referrer": find_removed(referrer, draft.referrer)}
+    return ExplainedEvent(
+        row=make_row(draft, around),
+        attribution=explain(sent.url, referrer, around.rule_set, around.own_hosts),
+        device=draft.device,
+        removed={field: parts for field, parts in removed.items() if parts},
+    )
+
+
+def find_removed(sent: str, stored: str) -> tuple[str, ...]:
+    """Name what redaction took out of an address: `userinfo`, `fragment`, `parameter NAME`; nothing of its values.
+
+    `all` if nothing is stored, `spelling` if only blanks, control characters or an overlong end went.
+    """
+    if sent == stored:
+        return ()
+    if not stored:
+        return ("all",)
+    sent, mark, _ = sent.partition("#")
+    sent_place, _, sent_query = sent.partition("?")
+    place, _, query = stored.partition("?")
+    changed = [
+        *_find_changed(_PATH_PARAMETER.findall(sent_place), _PATH_PARAMETER.findall(place)),
+        *_find_changed(_split_pairs(sent_query), _split_pairs(query)),
+    ]
+    parts = ["userinfo"] if sent_place.count("@") > place.count("@") else []
+    parts += ["fragment"] if mark else []
+    parts += [f"parameter {name}" for name in dict.fromkeys(changed)]
+    return tuple(parts) or ("spelling",)
+
+
+def _split_pairs(query: str) -> list[tuple[str, str]]:
+    return [(name, value) for name, _, value in (pair.partition("=") for pair in query.strip().split("&"))]
+
+
+def _find_changed(sent: list[tuple[str, str]], stored: list[tuple[str, str]]) -> list[str]:
+    """Redaction keeps the parameters in their places, so they can be compared one by one."""
+    return [name for (_, before), (name, after) in zip(sent, stored, strict=False) if before != after]
