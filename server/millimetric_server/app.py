@@ -22,7 +22,7 @@ from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.server_secrets import load_secrets
-from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
+from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
@@ -96,7 +96,8 @@ class Server:
             flush_interval_ms=settings.flush_interval_ms,
             block_rows_max=settings.block_rows_max,
         )
-        self._prepare_store(loader, store)
+        if store.is_embedded:  # before there are threads; a server is the loader's business, and may be away
+            loader.prepare()
         countries = CountryReader(find_geoip_db(settings))
         self._closing.callback(countries.close)
         return Deps(
@@ -111,16 +112,6 @@ class Server:
             trusted_proxies=settings.read_trusted_proxies(),
             read_clock_us=lambda: time.time_ns() // 1000,
         )
-
-    @staticmethod
-    def _prepare_store(loader: Loader, store: ClickHouse) -> None:
-        """An engine of our own must open; a server may be away, then events wait in the journal."""
-        try:
-            loader.prepare()
-        except StoreUnavailableError as error:
-            if store.is_embedded:
-                raise
-            log.warning("ClickHouse is away, events wait in the journal until it is back: %s", error)
 
     def _open_doors(self) -> None:
         settings = self._settings

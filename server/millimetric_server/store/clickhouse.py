@@ -23,10 +23,17 @@ Rows = Sequence[Sequence[Any]]
 
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
 _SETTINGS = {"async_insert": 0}
-_READ_SETTINGS = {"max_execution_time": 30, "max_result_rows": 100_000, "timeout_overflow_mode": "throw"}
 _READ_THREADS = 4
 _CONNECT_TIMEOUT_S = 3
-_ANSWER_TIMEOUT_S = 60
+_READ_TIMEOUT_S = 10
+# A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
+_WRITE_TIMEOUT_S = 60
+
+_READ_SETTINGS = {
+    "max_execution_time": _READ_TIMEOUT_S - 1,
+    "max_result_rows": 100_000,
+    "timeout_overflow_mode": "throw",
+}
 
 
 class StoreUnavailableError(Exception):
@@ -47,14 +54,17 @@ class Insert:
 class ClickHouse:
     """A pool of client handles, one a thread, onto one database. Safe to share between threads."""
 
-    def __init__(self, url: str, database: str) -> None:
+    def __init__(self, url: str, database: str, *, write_timeout_s: int = _WRITE_TIMEOUT_S) -> None:
         self.url = url
         self.database = database
         self.is_embedded = urlsplit(url).scheme == "chdb"
+        self._write_timeout_s = write_timeout_s
         self._local = threading.local()
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
-        self._readers = ThreadPoolExecutor(_READ_THREADS, thread_name_prefix="store-read")
+        self._readers = ThreadPoolExecutor(
+            _READ_THREADS, thread_name_prefix="store-read", initializer=self._set_read_timeout
+        )
 
     def open(self) -> None:
         """Connect and make the database. Raises StoreUnavailableError.
@@ -143,12 +153,15 @@ class ClickHouse:
                 self._clients.append(client)
         return client
 
+    def _set_read_timeout(self) -> None:
+        self._local.timeout_s = _READ_TIMEOUT_S
+
     def _connect(self, database: str | None) -> Any:
         options: dict[str, Any] = {"dsn": self.url, "database": database}
         if not self.is_embedded:
             options |= {
                 "connect_timeout": _CONNECT_TIMEOUT_S,
-                "send_receive_timeout": _ANSWER_TIMEOUT_S,
+                "send_receive_timeout": getattr(self._local, "timeout_s", self._write_timeout_s),
                 "autogenerate_session_id": False,
                 "query_retries": 0,
             }

@@ -35,6 +35,7 @@ COLUMNS: Mapping[str, str] = dict.fromkeys(
 ROLLED_UP = frozenset({"event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot"})
 _PROPERTY = re.compile(r"properties\.([^\s.][^.]*(?:\.[^.]+)*)", re.DOTALL)
 _PATH_PARTS_MAX = 10
+_EARLIEST_US, _LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
 _OPERATORS = {
     FilterOp.UNSPECIFIED: "=",
     FilterOp.EQ: "=",
@@ -86,7 +87,13 @@ class Conditions:
 
     def require_time(self, column: str, operator: str, time_us: int) -> None:
         """Add a comparison of a time column with microseconds since 1970 UTC."""
-        self.clauses.append(f"{column} {operator} fromUnixTimestamp64Micro({self.bind(time_us, 'Int64')})")
+        time = self.bind(clamp_time(time_us), "Int64")
+        self.clauses.append(f"{column} {operator} fromUnixTimestamp64Micro({time})")
+
+
+def clamp_time(time_us: int) -> int:
+    """Bring a time into what ClickHouse can compare; beyond its bounds it would wrap round. No event lies there."""
+    return min(max(int(time_us), _EARLIEST_US), _LATEST_US)
 
 
 def parse_filter(text: str) -> Filter:

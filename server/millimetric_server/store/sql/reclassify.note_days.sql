@@ -1,0 +1,6 @@
+-- Which days of the roll-up will change? Kept in %DAYS% before the first row does, so that a crash loses nothing.
+-- Parameters: month, and those of %ROWS%; %ANSWERS% holds the new attributions by %KEY%. Reads one partition.
+INSERT INTO %DAYS%
+SELECT DISTINCT toDate(timestamp, 'UTC')
+FROM events
+WHERE toYYYYMM(timestamp) = {month:UInt32} AND %ROWS% AND joinGet('%ANSWERS%', 'is_rolled_up', %KEY%)
