@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-
 from reads import bearer, count_everywhere, wait_for_key, wait_until
+
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
 
