@@ -10,9 +10,10 @@ from millimetric_server.cli.load import load
 from millimetric_server.cli.origin import origin
 from millimetric_server.cli.project import project
 from millimetric_server.cli.quickstart import quickstart
+from millimetric_server.cli.reclassify import reclassify_command
 from millimetric_server.cli.serve import serve
 
-COMMANDS: tuple[click.Command, ...] = (serve, quickstart, project, key, origin, load, demo, doctor)
+COMMANDS: tuple[click.Command, ...] = (serve, quickstart, project, key, origin, load, demo, doctor, reclassify_command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -58,4 +58,10 @@ def run_server(settings: Settings, on_ready_to_run: "Callable[[Server], None] | 
             on_ready_to_run(server)
         server.run()
     except _PLANNED as error:
-        raise click.ClickException(f"{error}\nRun `millimetric doctor` to see what is wrong.") from error
+        raise click.ClickException(f"{_explain(error, settings)}\nRun `millimetric doctor` to see more.") from error
+
+
+def _explain(error: Exception, settings: Settings) -> str:
+    if isinstance(error, StoreUnavailableError) and settings.resolved_clickhouse_url.startswith("chdb://"):
+        return f"The embedded engine can't be opened. Does another server use {settings.data_path}? ({error})"
+    return str(error)

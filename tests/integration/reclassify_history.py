@@ -1,0 +1,227 @@
+"""A history to reclassify: made, read back and expected. Also a program, since an engine's path is one process's.
+
+`python reclassify_history.py seed|read|crash:N URL DATABASE PROJECT`; crash:N reclassifies by millimetric-1 and dies by
+SIGKILL right behind its Nth statement.
+"""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from millimetric_server.enrich.attribution import classify
+from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.event_row import COLUMN_TYPES, EventRow
+from millimetric_server.enrich.pipeline import Surroundings, enrich
+from millimetric_server.enrich.user_agent import NO_HINTS
+from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.migrations import migrate
+from millimetric_server.store.reclassify import Scope, reclassify
+
+OTHER_PROJECT = "prj_00000000000000bb"
+OWN_HOSTS = frozenset({"own.example"})
+EVENTS = 800
+_BEGIN = int(datetime(2026, 7, 20, 18, tzinfo=UTC).timestamp()) * 1_000_000
+_SPAN_US = 20 * 86_400_000_000  # two partitions
+_RECEIVED = int(datetime(2026, 9, 10, tzinfo=UTC).timestamp()) * 1_000_000
+_VISITS = [
+    ("https://shop.example/", ""),
+    ("https://shop.example/?fbclid=1", ""),
+    ("https://shop.example/?fbclid=1", "https://l.facebook.com/"),
+    ("https://shop.example/?fbclid=1&utm_campaign=Summer", "https://instagram.com/"),
+    ("https://shop.example/?utm_source=fb_ads", ""),
+    ("https://shop.example/?yclid=1", "https://ya.ru/"),
+    ("https://shop.example/?gclid=1&email=jane@example.com", "https://www.google.com/"),
+    ("https://shop.example/?utm_source=newsletter&utm_medium=email", ""),
+    ("https://shop.example/?utm_medium=cpc", "https://www.bing.com/"),
+    ("https://shop.example/#/page?utm_source=x&utm_campaign=lost", ""),
+    ("https://shop.example/#/page?fbclid=1", "https://www.google.com/"),
+    ("https://shop.example/", "https://own.example/a"),
+    ("https://shop.example/", "https://www.google.co.uk/"),
+    ("https://shop.example/\u00e9'\\?utm_source=\"%00'\\", "https://news.example/"),
+]
+_GROUP = ("event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot")
+_ATTRIBUTION = ("source", "medium", "campaign", "source_confidence", "source_rule_id", "rule_set")
+
+History = dict[str, Any]
+
+
+def make_rows(project_id: str) -> list[EventRow]:
+    """Always the same events of two projects, as the server would have stored them under standard-1."""
+    pick = random.Random(7)
+    rows = []
+    for number in range(EVENTS):
+        url, referrer = pick.choice(_VISITS)
+        visitor = f"visitor-{pick.randrange(200)}"
+        event = CheckedEvent(
+            event=pick.choice(["$pageview", "signup"]),
+            event_id=f"event-{number}",
+            timestamp=_BEGIN + pick.randrange(_SPAN_US),
+            anonymous_id=visitor,
+            session_id=f"{visitor}-{pick.randrange(3)}",  # also across months
+            url=url,
+            referrer=referrer,
+        )
+        rows.append(enrich(event, _make_surroundings(project_id if number % 5 else OTHER_PROJECT)))
+    return rows
+
+
+def list_moves(rows: list[EventRow], rule_set: str) -> dict[tuple[str, str, str, str], int]:
+    """Events by (source, medium, new source, new medium), where the two differ."""
+    moves: Counter[tuple[str, str, str, str]] = Counter()
+    for row in rows:
+        if row.project_id != OTHER_PROJECT:
+            new = _expect_row(row, rule_set)
+            moves[row.source, row.medium, new.source, new.medium] += 1
+    return {move: events for move, events in moves.items() if move[:2] != move[2:]}
+
+
+def expect(rows: list[EventRow], rule_set: str) -> History:
+    """What a run has to make of the rows, in plain Python."""
+    return tell_history([row if row.project_id == OTHER_PROJECT else _expect_row(row, rule_set) for row in rows])
+
+
+def read_history(url: str, database: str) -> History:
+    """Read everything back."""
+    store = ClickHouse(url, database)
+    store.open()
+    columns = [name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_TYPES]
+    events = [EventRow(*row) for row in store.query(f"SELECT {', '.join(columns)} FROM events")]
+    history = tell_history(events)
+    group = ", ".join(_GROUP)
+    history["days"] = _sort(
+        store.query(
+            f"SELECT project_id, toString(day), {group}, sum(events), uniqCombined64Merge(14)(visitors) "
+            f"FROM daily_rollup GROUP BY project_id, day, {group}"
+        )
+    )
+    history["sessions"] = _sort(
+        store.query(
+            "SELECT project_id, session_id, is_bot, argMinMerge(entry_source), argMinMerge(entry_medium), "
+            "argMinMerge(entry_campaign), sum(events), sum(paid_events), uniqCombined64Merge(14)(visitors) "
+            "FROM sessions GROUP BY project_id, session_id, is_bot"
+        )
+    )
+    history["tables"] = sorted(name for (name,) in store.query("SHOW TABLES") if name.startswith("reclassify"))
+    store.close()
+    return history
+
+
+def run_program(action: str, url: str, database: str, project_id: str) -> Any:
+    """Run this file in a process of its own; returns what it printed, or its exit code if it failed."""
+    command = [sys.executable, __file__, action, url, database, project_id]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=120, env=_make_environ())
+    if done.returncode:
+        return done.returncode
+    return json.loads(done.stdout or b"null")
+
+
+def _make_environ() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+
+
+def _make_surroundings(project_id: str) -> Surroundings:
+    return Surroundings(
+        project_id=project_id,
+        rule_set="standard-1",
+        retention_days=3650,
+        own_hosts=OWN_HOSTS,
+        is_public_key=False,
+        is_secret_key=True,
+        received_at=_RECEIVED,
+        day="2026-09-10",
+        ip="",
+        user_agent="",
+        hints=NO_HINTS,
+        referrer="",
+        ip_salt=b"salt",
+        identity_key=b"key",
+        find_country=lambda _: "",
+    )
+
+
+def _expect_row(row: EventRow, rule_set: str) -> EventRow:
+    if row.campaign == "lost" or (row.source_rule_id == "fbclid_social" and "fbclid" not in row.url):
+        return row  # only what stood behind the # could tell
+    found = classify(row.url, row.referrer, rule_set, OWN_HOSTS)
+    values = (found.source, found.medium, found.campaign, found.confidence, found.rule_id, rule_set)
+    return msgspec.structs.replace(row, **dict(zip(_ATTRIBUTION, values, strict=True)))
+
+
+def tell_history(rows: list[EventRow]) -> History:
+    days: dict[tuple[Any, ...], list[str]] = defaultdict(list)
+    sessions: dict[tuple[Any, ...], list[EventRow]] = defaultdict(list)
+    for row in rows:
+        day = datetime.fromtimestamp(row.timestamp / 1e6, UTC).date().isoformat()
+        days[row.project_id, day, *(getattr(row, name) for name in _GROUP)].append(row.anonymous_id)
+        sessions[row.project_id, row.session_id, row.is_bot].append(row)
+    return {
+        "events": _sort(msgspec.structs.astuple(row) for row in rows),
+        "days": _sort((*group, len(visitors), len(set(visitors))) for group, visitors in days.items()),
+        "sessions": _sort((*session, *_tell_session(members)) for session, members in sessions.items()),
+        "tables": [],
+    }
+
+
+def _tell_session(rows: list[EventRow]) -> tuple[Any, ...]:
+    first = min(rows, key=lambda row: (row.timestamp, row.event_id))
+    paid = sum(row.medium == "paid" for row in rows)
+    visitors = len({row.anonymous_id for row in rows})
+    return first.source, first.medium, first.campaign, len(rows), paid, visitors
+
+
+def _sort(rows: Any) -> list[list[Any]]:
+    return sorted(list(row) for row in rows)
+
+
+def _seed(url: str, database: str, project_id: str) -> None:
+    store = ClickHouse(url, database)
+    store.open()
+    migrate(store)
+    rows = make_rows(project_id)
+    for number, block in enumerate(_batch(rows, 300)):
+        columns = list(zip(*(msgspec.structs.astuple(row) for row in block), strict=True))
+        store.insert(Insert("events", tuple(COLUMN_TYPES), tuple(COLUMN_TYPES.values()), columns, f"block-{number}"))
+    store.close()
+
+
+def _batch(rows: list[EventRow], size: int) -> list[list[EventRow]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+class _Mortal(ClickHouse):
+    """Dies right behind its Nth statement."""
+
+    left = 0
+
+    def command(self, statement: str, parameters: Any = None, **settings: Any) -> None:
+        super().command(statement, parameters, **settings)
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crash(url: str, database: str, project_id: str, statement: int) -> None:
+    store = _Mortal(url, database)
+    store.open()
+    store.left = statement
+    reclassify(store, Scope(project_id, "millimetric-1", OWN_HOSTS, 2**62), lambda _what, _events: None)
+    store.close()
+
+
+if __name__ == "__main__":
+    action, *place = sys.argv[1:]
+    if action == "seed":
+        _seed(*place)
+    elif action == "read":
+        print(json.dumps(read_history(*place[:2])))
+    else:
+        _crash(*place, int(action.removeprefix("crash:")))
