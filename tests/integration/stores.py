@@ -8,7 +8,8 @@ from pathlib import Path
 
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal, NewEvent
+from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.seen import NewEvent
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 

@@ -17,7 +17,8 @@ from stores import NOW, make_row
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.database import JournalError
-from millimetric_server.journal.journal import Journal, NewEvent
+from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.seen import NewEvent
 from support.server_process import ServerProcess
 
 _PLENTY = 10**9

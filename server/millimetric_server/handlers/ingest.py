@@ -17,7 +17,8 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
-from millimetric_server.journal.journal import Appended, NewEvent
+from millimetric_server.journal.journal import Appended
+from millimetric_server.journal.seen import NewEvent
 from millimetric_server.messages import Ack
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -1,6 +1,5 @@
 """Appends events durably and once: rows and idempotency index are one transaction (docs/adr/0005)."""
 
-import logging
 import struct
 import threading
 from collections.abc import Callable, Sequence
@@ -13,33 +12,14 @@ from typing import Any
 import msgspec
 import uuid_utils
 
-from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.database import Writer, connect, create_schema
-
-log = logging.getLogger(__name__)
+from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_rows = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _MICROSECONDS_A_DAY = 86_400_000_000
-_LOOKUP_MAX = 400  # ids a statement, under SQLite's bound on variables
 _FULL_RETRY_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A row to append, and a digest of what the caller sent (empty when the server made the event_id)."""
-
-    row: EventRow
-    content: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class FirstAnswer:
-    """The ids under which an event was stored the first time."""
-
-    anonymous_id: str
-    session_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +59,7 @@ class Journal:
     def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
-        self._window_us = idempotency_window_days * _MICROSECONDS_A_DAY
+        self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY)
         self._connection = connect(path)
         create_schema(self._connection)
         self._connection.execute(
@@ -92,7 +72,11 @@ class Journal:
         self._bytes = self.measure_backlog().bytes
         self._writer = Writer(self._connection, on_rollback=self._recount)
         self.on_append: Callable[[], None] = lambda: None
-        self.conflicts = 0
+
+    @property
+    def conflicts(self) -> int:
+        """Event ids that were sent again with other content, since the start."""
+        return self._seen.conflicts
 
     def start(self) -> None:
         """Begin to accept writes."""
@@ -166,13 +150,7 @@ class Journal:
 
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""
-        statement = (
-            "DELETE FROM seen WHERE (project_id, event_id) IN "
-            "(SELECT project_id, event_id FROM seen WHERE received_at < ? ORDER BY received_at LIMIT ?)"
-        )
-        return self._writer.transact(
-            lambda connection: connection.execute(statement, (now_us - self._window_us, rows_max)).rowcount
-        ).result()
+        return self._writer.transact(lambda connection: self._seen.prune(connection, now_us, rows_max)).result()
 
     def _recount(self) -> None:
         self._bytes = self.measure_backlog().bytes
@@ -189,7 +167,7 @@ class Journal:
         return last
 
     def _append(self, connection: Connection, events: Sequence[NewEvent], blobs: list[bytes]) -> Appended:
-        firsts = self._record_ids(connection, events) if self._window_us else [None] * len(events)
+        firsts = self._seen.record(connection, events)
         accepted = [blob for blob, first in zip(blobs, firsts, strict=True) if first is None]
         if not accepted:
             ((seq,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries")
@@ -198,50 +176,3 @@ class Journal:
         cursor = connection.execute("INSERT INTO entries (row_count, rows) VALUES (?, ?)", (len(accepted), rows))
         self._bytes += len(rows)
         return Appended(cursor.lastrowid or 0, firsts)
-
-    def _record_ids(self, connection: Connection, events: Sequence[NewEvent]) -> list[FirstAnswer | None]:
-        """Enter the ids that are new; return the first answers of those that are not."""
-        known = self._find_ids(connection, events)
-        firsts: list[FirstAnswer | None] = []
-        new = []
-        for event in events:
-            row = event.row
-            key = (row.project_id, row.event_id)
-            if (seen := known.get(key)) is None:
-                firsts.append(None)
-                known[key] = event.content, FirstAnswer(row.anonymous_id, row.session_id)
-                new.append((*key, row.received_at, event.content, row.anonymous_id, row.session_id))
-                continue
-            content, first = seen
-            firsts.append(first)
-            if content and event.content and content != event.content:
-                self.conflicts += 1
-                log.warning(
-                    "project %s: an event_id was sent again with other content; the first is kept",
-                    row.project_id,
-                )
-        connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?, ?)", new)
-        return firsts
-
-    def _find_ids(
-        self, connection: Connection, events: Sequence[NewEvent]
-    ) -> dict[tuple[str, str], tuple[bytes, FirstAnswer]]:
-        """Look up the ids that callers sent; ids that the server just made can't be known yet."""
-        by_project: dict[str, list[str]] = {}
-        for event in events:
-            if event.content:
-                by_project.setdefault(event.row.project_id, []).append(event.row.event_id)
-        known = {}
-        for project_id, ids in by_project.items():
-            oldest = events[0].row.received_at - self._window_us
-            for start in range(0, len(ids), _LOOKUP_MAX):
-                chunk = ids[start : start + _LOOKUP_MAX]
-                statement = (
-                    "SELECT event_id, content, anonymous_id, session_id FROM seen "
-                    f"WHERE project_id = ? AND received_at >= ? AND event_id IN ({','.join('?' * len(chunk))})"
-                )
-                for event_id, content, anonymous_id, session_id in connection.execute(
-                    statement, (project_id, oldest, *chunk)
-                ):
-                    known[project_id, event_id] = content, FirstAnswer(anonymous_id, session_id)
-        return known

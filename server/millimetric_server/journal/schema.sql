@@ -14,17 +14,16 @@ CREATE TABLE IF NOT EXISTS loader_position (
     journal_id TEXT NOT NULL
 );
 
--- Every event id of the idempotency window, with what its first answer said.
+-- Every event id of the idempotency window as a key of 25 bytes, with what its first answer said. Rows stand in
+-- the order of receipt; a small index beside them costs a third of a table that is sorted by random ids.
 CREATE TABLE IF NOT EXISTS seen (
-    project_id TEXT NOT NULL,
-    event_id TEXT NOT NULL,
+    key BLOB NOT NULL,
     received_at INTEGER NOT NULL,
-    content BLOB,
+    content BLOB NOT NULL,
     anonymous_id TEXT NOT NULL,
-    session_id TEXT NOT NULL,
-    PRIMARY KEY (project_id, event_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS seen_by_time ON seen (received_at);
+    session_id TEXT NOT NULL
+);
+CREATE UNIQUE INDEX IF NOT EXISTS seen_key ON seen (key);
 
 -- People to forget. A person stays here afterwards, so that late replays do not come back.
 CREATE TABLE IF NOT EXISTS erasures (
