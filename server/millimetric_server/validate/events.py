@@ -1,6 +1,8 @@
 """What events must look like: from messages as they were sent to checked ones, or every violation by name."""
 
+import functools
 from collections.abc import Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -33,6 +35,8 @@ CHARS_MAX = {
     "path": 2048,
     "referrer": 2048,
 }
+_TEXT_LIMITS = tuple(CHARS_MAX.items())
+_read_texts = attrgetter(*CHARS_MAX)  # in the order of CheckedEvent's texts
 ACK_HEADER = "millimetric-ack"
 IDENTIFY_EVENT = "$identify"
 _NO_CONTEXT = EventContext()
@@ -106,12 +110,14 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violatio
     if isinstance(event, UndecodableEvent):
         return event.violations
     problems: list[Violation] = []
-    if not event.event:
+    texts = [text or "" for text in _read_texts(event)]
+    name, event_id, anonymous_id, user_id, session_id, url, path, referrer = texts
+    if not name:
         problems.append(Violation("event", "is required"))
-    for name, chars_max in CHARS_MAX.items():
-        if (text := getattr(event, name)) and (len(text) > chars_max or "\0" in text):
-            problems.append(Violation(name, _explain_text(text, chars_max)))
-    if event.url and not problems and parse_url(event.url) is None:
+    for text, (field, chars_max) in zip(texts, _TEXT_LIMITS, strict=True):
+        if len(text) > chars_max or "\0" in text:
+            problems.append(Violation(field, _explain_text(text, chars_max)))
+    if url and not problems and not _is_url(url):
         problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
     if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
         problems.append(Violation("timestamp", "must lie between 2000-01-01 and 24 hours from now"))
@@ -119,20 +125,26 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violatio
     if problems:
         return tuple(problems)
     context = event.context or _NO_CONTEXT
+    timestamp = None if event.timestamp is None else int(event.timestamp)  # msgpack knows no subclass of int
     return CheckedEvent(
-        event.event or "",
-        event.event_id or "",
-        None if event.timestamp is None else int(event.timestamp),  # msgpack knows no subclass of int
-        event.anonymous_id or "",
-        event.user_id or "",
-        event.session_id or "",
-        event.url or "",
-        event.path or "",
-        event.referrer or "",
+        name,
+        event_id,
+        timestamp,
+        anonymous_id,
+        user_id,
+        session_id,
+        url,
+        path,
+        referrer,
         properties,
         context.ip or "",
         context.user_agent or "",
     )
+
+
+@functools.lru_cache(8192)
+def _is_url(text: str) -> bool:
+    return parse_url(text) is not None
 
 
 def _check_properties(event: Event, problems: list[Violation]) -> str:
