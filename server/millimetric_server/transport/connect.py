@@ -24,10 +24,11 @@ from millimetric_server.transport.boundary import Reply, make_request_id, run, w
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_proto_class
 from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
-from millimetric_server.transport.response import Request, Response
+from millimetric_server.transport.response import Request, Response, read_content_type
 
 PACKAGE = "/millimetric.v1."
 _CONTENT_TYPES = {"application/json": "json", "application/proto": "proto"}
+_SHORT_ENCODINGS = ("identity", "gzip")
 _LIBRARY_TYPES = ("application/connect+", "application/grpc-web")
 # HTTP statuses of the Connect protocol, for the codes that we use.
 _HTTP_STATUS = {
@@ -51,21 +52,18 @@ class ConnectDoor:
         self.library = _Library(self._make_endpoints(), body_bytes_max)
 
     def is_for_library(self, request: Request) -> bool:
-        """Tell whether connectrpc has to answer: GET, a deadline, an envelope, another compression than gzip."""
+        """Tell whether connectrpc has to answer: GET, an envelope, a deadline, another compression than gzip."""
         if request.path not in self._rpcs:
             return False
+        if request.method == "GET":
+            return self._rpcs[request.path][0].service == "QueryService"
         headers = request.headers
+        content_type = read_content_type(headers)
         is_short = (
-            request.method == "POST"
-            and "connect-timeout-ms" not in headers
-            and headers.get("content-encoding", "identity") in ("identity", "gzip")
+            "connect-timeout-ms" not in headers and headers.get("content-encoding", "identity") in _SHORT_ENCODINGS
         )
-        content_type = _content_type(headers)
-        has_get = request.method == "GET" and self._rpcs[request.path][0].service == "QueryService"
-        return (
-            has_get
-            or (request.method == "POST" and content_type.startswith(_LIBRARY_TYPES))
-            or (request.method == "POST" and not is_short and content_type in _CONTENT_TYPES)
+        return request.method == "POST" and (
+            content_type.startswith(_LIBRARY_TYPES) or (content_type in _CONTENT_TYPES and not is_short)
         )
 
     async def answer(self, request: Request) -> Response:
@@ -74,7 +72,7 @@ class ConnectDoor:
         if found is None or request.method != "POST":
             return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
         rpc, _ = found
-        format_name = _CONTENT_TYPES.get(_content_type(request.headers), "")
+        format_name = _CONTENT_TYPES.get(read_content_type(request.headers), "")
         body = await read_body(request.headers, request.receive, self._body_bytes_max)
         if not format_name and not isinstance(body, AppError):
             body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
@@ -186,7 +184,3 @@ def _make_connect_error(error: AppError) -> ConnectError:
         for detail in make_details(error)
     ]
     return ConnectError(Code[error.failure.code.name], error.message, details)
-
-
-def _content_type(headers: Mapping[str, str]) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -33,6 +33,11 @@ class Response:
     headers: Sequence[tuple[bytes, bytes]] = ()
 
 
+def read_content_type(headers: Mapping[str, str]) -> str:
+    """The media type of a body in lower case, without parameters; empty when it is not told."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def read_request(scope: Scope, receive: Receive) -> Request:
     """Make a Request of an ASGI scope."""
     headers: dict[str, str] = {}

@@ -15,7 +15,7 @@ from millimetric_server.errors import AppError, Violation, invalid_payload
 from millimetric_server.transport.body import read_body
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
-from millimetric_server.transport.response import Request, Response
+from millimetric_server.transport.response import Request, Response, read_content_type
 
 _SERVICES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _JSON_TYPES = ("application/json", "")
@@ -120,18 +120,14 @@ def make_error_response(error: AppError) -> Response:
     return Response(error.failure.http_status, body, headers=headers)
 
 
-def _content_type(headers: Mapping[str, str]) -> str:
-    return headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
 def _check_content_type(headers: Mapping[str, str]) -> None:
-    if _content_type(headers) not in (*_JSON_TYPES, _BEACON_TYPE):
+    if read_content_type(headers) not in (*_JSON_TYPES, _BEACON_TYPE):
         raise invalid_payload((Violation("content-type", "must be application/json"),))
 
 
 def _take_key_of_beacon(headers: Mapping[str, str], body: bytes | AppError) -> Mapping[str, str]:
     """A beacon can't send headers, so its public key may stand in the body, and only there."""
-    if "authorization" in headers or _content_type(headers) != _BEACON_TYPE or isinstance(body, AppError):
+    if "authorization" in headers or read_content_type(headers) != _BEACON_TYPE or isinstance(body, AppError):
         return headers
     try:
         key = msgspec.json.decode(body, type=_BeaconKey).key
