@@ -45,7 +45,7 @@ def test_a_killed_clickhouse_loses_nothing_and_is_noticed(clickhouse: ClickHouse
         assert [track(server, keys).status_code for _ in range(50)] == [202] * 50
         waiting = track(server, keys, **{"Millimetric-Ack": "stored"})
         assert (waiting.status_code, waiting.json()["error"]) == (502, "upstream_failed")
-        assert httpx.get(f"{server.base_url}/readyz").json() == {"ready": True, "clickhouse": "away"}
+        assert httpx.get(f"{server.base_url}/readyz").json() == {"ready": True, "journal": "ok", "clickhouse": "away"}
 
         clickhouse.start()
         everything = dict.fromkeys(("events", "rollup", "sessions"), 52)

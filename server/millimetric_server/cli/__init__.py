@@ -1,5 +1,7 @@
 """The command line: each command one file, all of them on this screen."""
 
+import os
+
 import click
 
 from millimetric_server import __version__
@@ -27,6 +29,7 @@ def main() -> None:
       millimetric project create my-shop
       millimetric demo
     """
+    os.umask(0o077)  # what these commands write is for their user's eyes
 
 
 for _command in COMMANDS:

@@ -65,6 +65,7 @@ class Writer:
         self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # nothing is queued behind the end
         self._is_closed = False
+        self.is_failing = False  # whether the last transaction was rolled back by the disk
         self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
 
     def start(self) -> None:
@@ -102,11 +103,13 @@ class Writer:
                         work.result = work.action(self._connection)
             except sqlite3.Error as error:
                 log.error("journal: %d writes failed and were rolled back: %s", len(group), error)  # noqa: TRY400 - expected when a disk is full
+                self.is_failing = True
                 self._fail(group, _overloaded("the journal is not writable"))
             except Exception as error:
                 log.exception("journal: a write failed and its group was rolled back")
                 self._fail(group, error)
             else:
+                self.is_failing = False
                 for work in group:
                     work.future.set_result(work.result)
 

@@ -62,16 +62,17 @@ class Journal:
         self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY)
         self._connection = connect(path)
         create_schema(self._connection)
-        self._connection.execute(
-            "INSERT OR IGNORE INTO loader_position (id, loaded, inflight, journal_id) VALUES (1, 0, 0, ?)",
-            (str(uuid_utils.uuid7()),),
-        )
-        (self._journal_id,) = self._connection.execute("SELECT journal_id FROM loader_position").fetchone()
+        self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
         self._bytes = self.measure_backlog().bytes
         self._writer = Writer(self._connection, on_rollback=self._recount)
         self.on_append: Callable[[], None] = lambda: None
+
+    @property
+    def is_accepting(self) -> bool:
+        """Whether there is room, and the last commit reached the disk."""
+        return self._bytes < self._bytes_max and not self._writer.is_failing
 
     @property
     def conflicts(self) -> int:
@@ -151,6 +152,18 @@ class Journal:
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""
         return self._writer.transact(lambda connection: self._seen.prune(connection, now_us, rows_max)).result()
+
+    def _begin_run(self) -> str:
+        """Name this run of the journal; deduplication tokens carry the name.
+
+        It is new at every start, so that a journal restored from a backup, whose numbers come again, is not taken
+        for what was loaded already. Only a block that was in flight keeps its name until it is known to be loaded.
+        """
+        run_id = str(uuid_utils.uuid7())
+        self._connection.execute("INSERT OR IGNORE INTO loader_position VALUES (1, 0, 0, ?)", (run_id,))
+        self._connection.execute("UPDATE loader_position SET journal_id = ? WHERE inflight <= loaded", (run_id,))
+        (journal_id,) = self._connection.execute("SELECT journal_id FROM loader_position").fetchone()
+        return str(journal_id)
 
     def _recount(self) -> None:
         self._bytes = self.measure_backlog().bytes

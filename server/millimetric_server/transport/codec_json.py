@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from google.protobuf import json_format
-from msgspec.structs import fields
+from msgspec.structs import FieldInfo, fields
 
 from millimetric_server.errors import AppError, Reason, Violation, invalid_params, invalid_payload
 from millimetric_server.messages import (
@@ -17,11 +17,12 @@ from millimetric_server.messages import (
     Filter,
     Message,
     UndecodableEvent,
+    WireEnum,
     decode_custom,
     encode_custom,
 )
 from millimetric_server.store.filters import FilterError, parse_filter
-from millimetric_server.transport.codec_proto import to_proto
+from millimetric_server.transport.codec_proto import find_proto_class, read_enum_names, to_proto
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
@@ -75,7 +76,7 @@ def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -
     for name, text in pairs:
         if name not in known or name in path:
             raise invalid_params(name[:64], f"is unknown here; there are {', '.join(known)}")
-        if name == "filter":
+        if name == "filter" and text:
             values.setdefault(name, []).append(_read_filter(text))
         elif known[name]:
             values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
@@ -119,18 +120,21 @@ def _without_events(body: bytes) -> bytes:
 
 def _rename_keys(body: bytes | msgspec.Raw, message: type[Message]) -> bytes:
     """Write an object's camelCase keys in snake_case, guided by the message; free-form values stay as they are."""
-    known = {_to_camel(field.encode_name): field for field in fields(message)}
-    parts = []
+    known = {name: one for one in fields(message) for name in (one.encode_name, _to_camel(one.encode_name))}
+    pairs = []
     for name, raw in _decode_raw_object(body).items():
         field = known.get(name)
-        parts.append(msgspec.json.encode(field.encode_name if field else name))
-        parts.append(_rename_value(raw, (field or next((f for f in fields(message) if f.encode_name == name), None))))
-    return b"{" + b",".join(b":".join(pair) for pair in zip(parts[::2], parts[1::2], strict=True)) + b"}"
+        value = bytes(raw) if field is None else _rename_value(raw, field, message)
+        pairs.append(msgspec.json.encode(field.encode_name if field else name) + b":" + value)
+    return b"{" + b",".join(pairs) + b"}"
 
 
-def _rename_value(raw: msgspec.Raw, field: Any) -> bytes:
-    kinds = [] if field is None else [field.type, *get_args(field.type)]
-    nested = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Message)), None)
+def _rename_value(raw: msgspec.Raw, field: FieldInfo, message: type[Message]) -> bytes:
+    kinds = [kind for kind in (field.type, *get_args(field.type)) if isinstance(kind, type)]
+    nested = next((kind for kind in kinds if issubclass(kind, Message)), None)
+    if bytes(raw).isdigit() and issubclass(kinds[0], WireEnum):  # proto3 JSON takes an enum's number too
+        enum: Any = find_proto_class(message).DESCRIPTOR.fields_by_name[field.encode_name].enum_type
+        return msgspec.json.encode(read_enum_names(kinds[0], enum).get(int(bytes(raw)), int(bytes(raw))))
     if nested is None or bytes(raw) == b"null":
         return bytes(raw)
     if get_origin(field.type) is list:

@@ -10,7 +10,8 @@ from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
-from google.protobuf import json_format
+from google.protobuf import descriptor_pool, json_format
+from google.protobuf.descriptor import EnumDescriptor, MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct
@@ -34,6 +35,16 @@ def find_proto_class(message: type[Message]) -> type[ProtoMessage]:
             proto_class: type[ProtoMessage] = found
             return proto_class
     raise LookupError(f"no generated class for {message.__name__}")
+
+
+def find_method(path: str) -> MethodDescriptor:
+    """Find the description of a method by its path, `/millimetric.v1.QueryService/Query`."""
+    return descriptor_pool.Default().FindMethodByName(path.removeprefix("/").replace("/", "."))
+
+
+def read_enum_names(enum: type[WireEnum], described: EnumDescriptor) -> dict[int, WireEnum]:
+    """The members of an enum by their numbers in the protos."""
+    return {value.number: enum(value.name) for value in described.values}
 
 
 def decode_proto(request: type[Message], body: bytes) -> Message:
@@ -88,7 +99,7 @@ def _reader_of(  # noqa: PLR0911 - a line for each kind of field
     if inner is Raw:
         return lambda proto, value: _read_struct(value) if proto.HasField(name) else Raw(b"")
     if isinstance(inner, EnumMeta):
-        members = _read_enum_names(inner, described[name].enum_type)  # type: ignore[arg-type]
+        members = read_enum_names(inner, described[name].enum_type)  # type: ignore[arg-type]
         return lambda _proto, value: members.get(value, inner.UNSPECIFIED)  # type: ignore[attr-defined]
     if get_origin(inner) is list:
         (item,) = get_args(inner)
@@ -131,7 +142,7 @@ def _writer_of(kind: Any, described: Any) -> Convert | None:
     if described.message_type is not None and described.message_type.full_name == "google.protobuf.Struct":
         return _write_struct
     if isinstance(inner, EnumMeta):
-        numbers = {member: number for number, member in _read_enum_names(inner, described.enum_type).items()}  # type: ignore[arg-type]
+        numbers = {member: number for number, member in read_enum_names(inner, described.enum_type).items()}  # type: ignore[arg-type]
         return numbers.__getitem__
     if get_origin(inner) is list and issubclass((item := get_args(inner)[0]), Message):
         write = _make_writer(item)
@@ -146,10 +157,6 @@ def _strip_optional(kind: Any) -> Any:
     if get_origin(kind) in (Union, types.UnionType):
         return next(one for one in get_args(kind) if one not in (type(None), UnsetType))
     return kind
-
-
-def _read_enum_names(enum: type[WireEnum], described: Any) -> dict[int, WireEnum]:
-    return {value.number: enum(value.name) for value in described.values}
 
 
 def _read_timestamp(value: Timestamp) -> Instant:

@@ -4,6 +4,7 @@ Connect's unary protocol is a plain HTTP POST; the short path costs a third of t
 """
 
 import base64
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,17 +18,17 @@ from connectrpc.server import ConnectASGIApplication, Endpoint
 from protobuf.wkt import Any as AnyDetail
 
 from millimetric_server.call import Call, Deps, Rpc
-from millimetric_server.control.records import KeyKind
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.transport.body import read_body
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_proto_class
+from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, find_proto_class
 from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
 from millimetric_server.transport.response import Request, Response, read_content_type
 
 PACKAGE = "/millimetric.v1."
 _CONTENT_TYPES = {"application/json": "json", "application/proto": "proto"}
+_LEVELS = (IdempotencyLevel.UNKNOWN, IdempotencyLevel.NO_SIDE_EFFECTS)
 _SHORT_ENCODINGS = ("identity", "gzip")
 _LIBRARY_TYPES = ("application/connect+", "application/grpc-web")
 # HTTP statuses of the Connect protocol, for the codes that we use.
@@ -56,7 +57,7 @@ class ConnectDoor:
         if request.path not in self._rpcs:
             return False
         if request.method == "GET":
-            return self._rpcs[request.path][0].service == "QueryService"
+            return _has_no_side_effects(request.path)
         headers = request.headers
         content_type = read_content_type(headers)
         is_short = (
@@ -114,13 +115,12 @@ class ConnectDoor:
                 raise _make_connect_error(reply.error)
             return reply.body
 
-        is_read = KeyKind.PUBLIC not in rpc.kinds and rpc.service == "QueryService"
         method: MethodInfo[Any, Any] = MethodInfo(
             name=rpc.name,
             service_name=rpc.path.split("/")[1],
             input=find_proto_class(rpc.request),
             output=find_proto_class(rpc.response),
-            idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS if is_read else IdempotencyLevel.UNKNOWN,
+            idempotency_level=_LEVELS[_has_no_side_effects(rpc.path)],
             stream_type=StreamType.UNARY,
         )
         return Endpoint.unary(method=method, function=answer)
@@ -162,6 +162,13 @@ class _Library(ConnectASGIApplication[None]):
     @property
     def path(self) -> str:
         return PACKAGE
+
+
+@functools.cache
+def _has_no_side_effects(path: str) -> bool:
+    """Whether the protos allow a method over GET."""
+    options = find_method(path).GetOptions()
+    return bool(options.idempotency_level == options.NO_SIDE_EFFECTS)
 
 
 def _make_error_response(error: AppError) -> Response:

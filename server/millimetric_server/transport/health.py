@@ -30,9 +30,14 @@ class HealthDoor:
 
     async def _check_readiness(self) -> Response:
         """Ready is: writes are taken. ClickHouse away does not change that, and is told."""
-        is_away = self._deps.loader.failing_since is not None
-        body = {"ready": not self.is_ending, "clickhouse": "away" if is_away else "ok"}
-        return Response(503 if self.is_ending else 200, msgspec.json.encode(body))
+        is_accepting = self._deps.journal.is_accepting
+        is_ready = is_accepting and not self.is_ending
+        body = {
+            "ready": is_ready,
+            "journal": "ok" if is_accepting else "refuses",
+            "clickhouse": "ok" if self._deps.loader.failing_since is None else "away",
+        }
+        return Response(200 if is_ready else 503, msgspec.json.encode(body))
 
     async def _show_metrics(self) -> Response:
         text = await asyncio.to_thread(generate_latest)

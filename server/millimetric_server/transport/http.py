@@ -15,7 +15,7 @@ from millimetric_server.transport.rest import RestDoor, make_error_response
 log = logging.getLogger(__name__)
 
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
-_EXPOSED = (b"access-control-expose-headers", b"Retry-After")
+_EXPOSED = (b"access-control-expose-headers", b"Retry-After, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin")
 # Any page may ask, since no cookie is involved: whether the answer is yes, the key's origins decide.
 _PREFLIGHT = (
     _ANY_ORIGIN,
@@ -24,7 +24,7 @@ _PREFLIGHT = (
         b"access-control-allow-headers",
         (
             b"Authorization, Content-Type, Millimetric-Ack, Millimetric-Ignore-Opt-Out, "
-            b"Connect-Protocol-Version, Connect-Timeout-Ms"
+            b"Connect-Protocol-Version, Connect-Timeout-Ms, X-Grpc-Web, X-User-Agent, Grpc-Timeout"
         ),
     ),
     (b"access-control-max-age", b"7200"),

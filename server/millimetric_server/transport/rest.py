@@ -9,15 +9,14 @@ from typing import Any
 import msgspec
 from google.api import annotations_pb2
 
-from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Violation, invalid_payload
 from millimetric_server.transport.body import read_body
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
+from millimetric_server.transport.codec_proto import find_method
 from millimetric_server.transport.response import Request, Response, read_content_type
 
-_SERVICES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _JSON_TYPES = ("application/json", "")
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
 _VARIABLE = re.compile(r"\{(\w+)\}")
@@ -40,15 +39,9 @@ class Route:
 
 def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
     """Read the routes of the methods that this server answers from their google.api.http options."""
-    methods = {
-        f"/{service.full_name}/{method.name}": method
-        for module in _SERVICES
-        for service in module.DESCRIPTOR.services_by_name.values()
-        for method in service.methods
-    }
     routes = []
     for rpc in handlers:
-        rule = methods[rpc.path].GetOptions().Extensions[annotations_pb2.http]
+        rule = find_method(rpc.path).GetOptions().Extensions[annotations_pb2.http]
         verb = rule.WhichOneof("pattern")
         pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", getattr(rule, verb))
         routes.append(Route(verb.upper(), re.compile(pattern), bool(rule.body), rpc, JsonDecoder(rpc.request)))
