@@ -10,6 +10,8 @@ import msgspec
 from millimetric.v1 import ingest_service_pb2
 
 ID_PLACEHOLDER = b"00000000"  # replaced by a number that no request repeats
+_EVENTS_A_VISITOR = 6
+_VISITORS_AT_A_TIME = 100
 _AGENTS = tuple(Path(__file__).with_name("agents.txt").read_text("utf-8").splitlines())
 _PAGES = ("/", "/pricing", "/docs/quickstart", "/docs/api/track", "/blog/2026/autumn-release", "/signup", "/login")
 _EVENTS = ("$pageview", "button_clicked", "form_submitted", "checkout_started", "signup", "search")
@@ -79,7 +81,7 @@ class EventStream:
             referrer = f"https://site{number}.example.org/{number}"
         event: dict[str, Any] = {
             "event": pick.choices(_EVENTS, weigh(len(_EVENTS)))[0],
-            "anonymous_id": f"{pick.getrandbits(48):012x}-visitor",
+            "anonymous_id": self._pick_visitor(number),
             "url": f"https://www.example.com{page}{campaign}",
             "properties": self._make_properties(),
             "context": {"ip": ip, "user_agent": agent},
@@ -93,6 +95,12 @@ class EventStream:
     def take(self, count: int) -> list[dict[str, Any]]:
         """The next events."""
         return [self.make() for _ in range(count)]
+
+    def _pick_visitor(self, number: int) -> str:
+        """A new visitor for each sixth event; the others come from the visitors of the last minutes."""
+        newest = number // _EVENTS_A_VISITOR
+        visitor = number if self._distinct else max(newest - self._random.randrange(_VISITORS_AT_A_TIME), 0)
+        return f"{visitor:08x}-0000-4000-8000-00000000beef"
 
     def _make_properties(self) -> dict[str, Any]:
         pick = self._random

@@ -16,7 +16,9 @@ from grpc_tools import protoc
 from millimetric_server.errors import Reason
 
 CASES = Path(__file__).parent / "cases"
+WRITES = ("Track", "Batch", "Identify")
 DOORS = ("grpc", "connect_proto", "connect_json", "rest")
+_INTEGER_MAX = 2**63
 _PROTOS = Path(__file__).parents[2] / "proto"
 _SCHEMA = "millimetric/testing/v1/contract_case.proto"
 
@@ -121,7 +123,7 @@ def _read_call(proto: Any) -> CaseCall:
         key=proto.key or "sk",
         origin=proto.origin,
         headers=dict(proto.headers),
-        request=json_format.MessageToDict(proto.request) if proto.HasField("request") else None,
+        request=read_struct(proto.request) if proto.HasField("request") else None,
         request_json=proto.request_json,
         raw_body=proto.raw_body if proto.HasField("raw_body") else None,
         is_gzipped=proto.is_gzipped,
@@ -139,10 +141,25 @@ def _read_wanted(proto: Any) -> Wanted:
         fields=list(proto.fields),
         details=dict(proto.details),
         has_retry_after=proto.has_retry_after,
-        response=json_format.MessageToDict(proto.response),
+        response=read_struct(proto.response),
         stored=proto.stored if proto.HasField("stored") else None,
-        rows=[json_format.MessageToDict(row) for row in proto.rows],
+        rows=[read_struct(row) for row in proto.rows],
     )
+
+
+def read_struct(struct: Message) -> dict[str, Any]:
+    """A Struct as the YAML had it: it knows only doubles, and what can be an integer was one."""
+    content: dict[str, Any] = _restore_integers(json_format.MessageToDict(struct))
+    return content
+
+
+def _restore_integers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _restore_integers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_restore_integers(item) for item in value]
+    is_integer = isinstance(value, float) and value.is_integer() and abs(value) < _INTEGER_MAX
+    return int(value) if is_integer else value
 
 
 def _short_name(proto: Any, field: str, number: int) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from contract.case_files import Case
+from contract.case_files import WRITES, Case
 from contract.projects import Tenant
 from contract.stage import Stage
 from support.server_process import ServerProcess
@@ -43,13 +43,13 @@ def troubled_stage() -> Iterator[Stage]:
 @pytest.fixture(scope="session")
 def tenants(request: pytest.FixtureRequest, stage: Stage) -> Mapping[str, Tenant]:
     """A project for each test that asks for one, made in one go."""
-    return stage.registry.create(_plan(request.session, is_troubled=False))
+    return _create(request.session, stage, is_troubled=False)
 
 
 @pytest.fixture(scope="session")
 def troubled_tenants(request: pytest.FixtureRequest, troubled_stage: Stage) -> Mapping[str, Tenant]:
     """The same on the troubled server."""
-    return troubled_stage.registry.create(_plan(request.session, is_troubled=True))
+    return _create(request.session, troubled_stage, is_troubled=True)
 
 
 @pytest.fixture
@@ -58,13 +58,21 @@ def tenant(request: pytest.FixtureRequest, tenants: Mapping[str, Tenant]) -> Ten
     return tenants[request.node.nodeid]
 
 
-def _plan(session: pytest.Session, *, is_troubled: bool) -> dict[str, Mapping[str, str]]:
-    plan: dict[str, Mapping[str, str]] = {}
+def _create(session: pytest.Session, stage: Stage, *, is_troubled: bool) -> Mapping[str, Tenant]:
+    owners: dict[str, str] = {}
+    limits: dict[str, Mapping[str, str]] = {}
     for item in session.items:
         assert isinstance(item, pytest.Function)
         case = item.callspec.params.get("case") if hasattr(item, "callspec") else None
         if isinstance(case, Case) and bool(case.situation) == is_troubled:
-            plan[item.nodeid] = case.rate_limits
+            owner = case.name if _stores_nothing(case) else item.nodeid
+            owners[item.nodeid], limits[owner] = owner, case.rate_limits
         elif case is None and _FIXTURE in item.fixturenames and not is_troubled:
-            plan[item.nodeid] = {}
-    return plan
+            owners[item.nodeid], limits[item.nodeid] = item.nodeid, {}
+    tenants = stage.registry.create(limits)
+    return {nodeid: tenants[owner] for nodeid, owner in owners.items()}
+
+
+def _stores_nothing(case: Case) -> bool:
+    """Whether the doors can share a project, which must be as empty after each as before."""
+    return not case.before and (case.want.code != "OK" or case.call.rpc not in WRITES)

@@ -74,9 +74,10 @@ class Registry:
     def _wait_for(self, tenant: Tenant) -> None:
         deadline = time.monotonic() + _KNOWN_WITHIN_S
         headers = {"authorization": f"Bearer {tenant.keys['rk']}"}
-        while httpx.get(f"{self._server.base_url}/v1/stats", headers=headers).status_code == 401:
-            assert time.monotonic() < deadline, "the server does not notice new projects"
-            time.sleep(0.05)
+        with httpx.Client(base_url=self._server.base_url, headers=headers) as client:
+            while client.get("/v1/stats").status_code == 401:
+                assert time.monotonic() < deadline, "the server does not notice new projects"
+                time.sleep(0.05)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[ControlStore, bytes]]:

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from contract.case_files import Case, Wanted, load_cases
+from contract.case_files import WRITES, Case, Wanted, load_cases
 from contract.doors import Answer
 from contract.fillers import Fillers
 from contract.matching import compare, find_differences
 from contract.projects import Tenant
 from contract.stage import Stage, make_fillers
 
-_EVENTUALLY_S = 10
-_WRITES = ("Track", "Batch", "Identify")
+_EVENTUALLY_S = 30
 
 PARAMETERS = [pytest.param(case, door, id=f"{case.name}-{door}") for case in load_cases() for door in case.doors]
 
@@ -55,7 +54,7 @@ def _fill_want(case: Case, fillers: Fillers) -> Wanted:
 
 def _check_stored(case: Case, stage: Stage, tenant: Tenant, fillers: Fillers) -> None:
     want = case.want
-    stored = 0 if want.stored is None and want.code != "OK" and case.call.rpc in _WRITES else want.stored
+    stored = 0 if want.stored is None and want.code != "OK" and case.call.rpc in WRITES else want.stored
     if case.situation:
         assert stage.count_waiting() == 0
     elif stored is not None or want.rows:

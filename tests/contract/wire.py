@@ -57,9 +57,9 @@ def to_message(request: dict[str, Any], message: type[Message]) -> Message:
     wire = _rename(request, message.DESCRIPTOR, is_camel=False, skips_structs=True)
     made = json_format.ParseDict(wire, message(), ignore_unknown_fields=True)
     for name, field in message.DESCRIPTOR.fields_by_name.items():
-        if _is_struct(field) and isinstance(request.get(name), dict):
+        if _is_message(field, _STRUCT) and isinstance(request.get(name), dict):
             getattr(made, name).CopyFrom(_make_struct(request[name]))
-        elif field.message_type is not None and field.message_type.full_name == f"{_PACKAGE}Event":
+        elif field.is_repeated and _is_message(field, f"{_PACKAGE}Event"):
             for event, sent in zip(getattr(made, name), request.get(name, ()), strict=True):
                 event.CopyFrom(to_message(sent, type(event)))
     return made
@@ -107,7 +107,7 @@ def _rename(
         field = described.fields_by_name.get(name)
         if field is None:
             renamed[name] = value
-        elif not (skips_structs and _is_struct(field)):
+        elif not (skips_structs and _is_message(field, _STRUCT)):
             items = [_rename_value(item, field, is_camel) for item in _as_list(value)]
             renamed[field.json_name if is_camel else name] = items if isinstance(value, list) else items[0]
     return renamed
@@ -151,8 +151,8 @@ def _write_filter(one: dict[str, Any]) -> str:
     return f"{one['column']} {_OPERATORS.get(op, op)} {','.join(one.get('values', []))}".strip()
 
 
-def _is_struct(field: FieldDescriptor) -> bool:
-    return field.message_type is not None and field.message_type.full_name == _STRUCT
+def _is_message(field: FieldDescriptor, full_name: str) -> bool:
+    return field.message_type is not None and field.message_type.full_name == full_name
 
 
 def _make_struct(content: dict[str, Any]) -> Struct:

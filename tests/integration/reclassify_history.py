@@ -22,8 +22,9 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import COLUMN_TYPES, EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
-from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.clickhouse import Insert
 from millimetric_server.store.migrations import migrate
+from millimetric_server.store.patient_clickhouse import PatientClickHouse
 from millimetric_server.store.reclassify import Scope, reclassify
 
 OTHER_PROJECT = "prj_00000000000000bb"
@@ -91,9 +92,11 @@ def expect(rows: list[EventRow], rule_set: str) -> History:
 
 def read_history(url: str, database: str) -> History:
     """Read everything back."""
-    store = ClickHouse(url, database)
+    store = PatientClickHouse(url, database)
     store.open()
-    columns = [name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_TYPES]
+    columns = [
+        name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_TYPES
+    ]
     events = [EventRow(*row) for row in store.query(f"SELECT {', '.join(columns)} FROM events")]
     history = tell_history(events)
     group = ", ".join(_GROUP)
@@ -183,7 +186,7 @@ def _sort(rows: Any) -> list[list[Any]]:
 
 
 def _seed(url: str, database: str, project_id: str) -> None:
-    store = ClickHouse(url, database)
+    store = PatientClickHouse(url, database)
     store.open()
     migrate(store)
     rows = make_rows(project_id)
@@ -197,7 +200,7 @@ def _batch(rows: list[EventRow], size: int) -> list[list[EventRow]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-class _Mortal(ClickHouse):
+class _Mortal(PatientClickHouse):
     """Dies right behind its Nth statement."""
 
     left = 0

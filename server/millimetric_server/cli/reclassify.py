@@ -22,6 +22,7 @@ from millimetric_server.control.records import Project
 from millimetric_server.messages import Instant
 from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError, migrate
+from millimetric_server.store.patient_clickhouse import PatientClickHouse
 from millimetric_server.store.reclassify import Progress as Tell
 from millimetric_server.store.reclassify import Scope, Tally, count_events, reclassify, survey
 
@@ -91,7 +92,7 @@ def _open_store(settings: Settings) -> Iterator[ClickHouse]:
             "The server is running, and its embedded engine lets in only one process at a time. Stop the server, "
             "run this again, and start the server afterwards; nothing has been changed."
         )
-    store = ClickHouse(url, settings.clickhouse_database, write_timeout_s=_WRITE_TIMEOUT_S)
+    store = PatientClickHouse(url, settings.clickhouse_database, write_timeout_s=_WRITE_TIMEOUT_S)
     try:
         with contextlib.closing(store):
             store.open()

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import Interval, Metric, StatsResponse, StatsRow
-from millimetric_server.store.filters import ROLLED_UP, Conditions, add_filters
+from millimetric_server.store.filters import ROLLED_UP, Conditions, add_filters, clamp_time
 from millimetric_server.store.statements import read_statement
 from millimetric_server.validate.reads import DAY_US, GROUP_COLUMNS, StatsPlan
 
@@ -79,7 +79,7 @@ def _can_use_rollup(plan: StatsPlan) -> bool:
 
 
 def _read_day(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us / 1e6, UTC).date().isoformat()
+    return datetime.fromtimestamp(clamp_time(time_us) / 1e6, UTC).date().isoformat()
 
 
 def _read_row(row: Any, plan: StatsPlan) -> StatsRow:

@@ -131,8 +131,10 @@ class Loader:
             self._load(block)
             goes_on = block.has_more or self._is_closing
             block = self._journal.read_block(self._block_rows_max) if goes_on else None
-        for erasure in self._erasures.read_pending():
-            run_erasure(self._store, self._erasures, erasure)
+        while pending := self._erasures.read_pending():
+            run_erasure(self._store, self._erasures, pending[0])
+            if (block := self._journal.read_block(self._block_rows_max)) is not None:
+                self._load(block)  # events do not wait for a queue of erasures
         if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
             while self._journal.prune_seen(time.time_ns() // 1000):

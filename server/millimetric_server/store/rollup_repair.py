@@ -4,21 +4,30 @@ The notes are tables of their own, so that they outlive a crash.
 """
 
 import time
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
-from millimetric_server.store.eraser import rebuild
 from millimetric_server.store.statements import read_statement
 
 _SESSIONS_A_PASS = 200_000
-_SESSIONS_A_REBUILD = 1000
+_IDS_A_REBUILD = 1000
 _ATTEMPTS_MAX = 30
-# A block of new events reaches the views a moment after the events: look again when it has.
+# A block of new events reaches the views a moment after the events: look when it has.
 _SETTLE_S = 1.0
+_POLL_S = 0.05
+_NO_WAIT = {"lightweight_deletes_sync": 0, "mutations_sync": 0}
 _REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
-_WAIT = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
-_IDS = "{sessions:Array(String)}"
+
+
+class _Rollup(NamedTuple):
+    """A table to repair; `name` is what its parts are called in statements and their parameters."""
+
+    table: str
+    name: str
+
+
+_DAYS, _SESSIONS = _Rollup("daily_rollup", "days"), _Rollup("sessions", "sessions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,57 +65,57 @@ class WorkTables:
 
 
 def repair_rollups(store: ClickHouse, work: WorkTables) -> None:
-    """Rebuild what is noted, then clear the notes. Raises StoreUnavailableError.
-
-    Only the loader's thread could keep new events out between deletion and rebuild. Elsewhere the rebuilt rows are
-    counted against the events, and what new events got in between with is rebuilt once more.
-    """
+    """Rebuild what is noted, then clear the notes. Raises StoreUnavailableError."""
     days = [day for (day,) in store.query(f"SELECT DISTINCT toString(day) FROM {work.days} ORDER BY 1")]
     if days:
-        rebuild(store, work.project_id, tuple(days), ())
-        _settle(store, lambda: _find_wrong_days(store, work, days), lambda wrong: _rebuild_days(store, work, wrong))
+        _repair(store, work, _DAYS, days)
     ((sessions,),) = store.query(f"SELECT uniqExact(session_id) FROM {work.sessions}")
     passes = -(-sessions // _SESSIONS_A_PASS)
     for index in range(passes):
         chosen = f"(SELECT session_id FROM {work.sessions} WHERE cityHash64(session_id) % {passes} = {index})"
-        _repair_sessions(store, work, chosen)
+        _repair(store, work, _SESSIONS, chosen)
     for table in (work.days, work.sessions):
         store.command(f"TRUNCATE TABLE {table} SYNC")
 
 
-def _repair_sessions(store: ClickHouse, work: WorkTables, chosen: str) -> None:
-    parameters = {"project": work.project_id}
-    store.command(read_statement("rebuild.delete_sessions").replace(_IDS, chosen), parameters, **_WAIT)
-    store.command(read_statement("rebuild.insert_sessions").replace(_IDS, chosen), parameters, **_REPEATED_INSERT)
-    statement = read_statement("reclassify.wrong_sessions").replace("%CHOSEN%", chosen)
-    _settle(
-        store,
-        lambda: [session for (session,) in store.query(statement, parameters)],
-        lambda wrong: _rebuild_sessions(store, work, wrong),
-    )
+def _repair(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> None:
+    """Rebuild a roll-up's chosen parts until they count what the events are.
 
-
-def _settle(store: ClickHouse, find_wrong: Callable[[], list[str]], repair: Callable[[list[str]], None]) -> None:
-    """Repair until nothing is wrong. Nobody else writes into an embedded engine, so there nothing ever is."""
+    Only the loader's thread could keep new events out between deletion and rebuild. Elsewhere a block of them may
+    come just in between, so that its events are counted twice or not at all; then its parts are rebuilt once more.
+    """
+    _rebuild(store, work, rollup, chosen)
     for _ in range(_ATTEMPTS_MAX):
-        if not store.is_embedded:
+        if not store.is_embedded:  # there nobody else writes
             time.sleep(_SETTLE_S)
-        if not (wrong := find_wrong()):
+        if not (wrong := _find_wrong(store, work, rollup, chosen)):
             return
-        repair(wrong)
-    raise StoreUnavailableError("new events kept the roll-ups busy: run the command again when fewer come in")
+        for start in range(0, len(wrong), _IDS_A_REBUILD):
+            _rebuild(store, work, rollup, wrong[start : start + _IDS_A_REBUILD])
+    raise StoreUnavailableError("new events keep the roll-ups busy: run the command again when fewer come in")
 
 
-def _find_wrong_days(store: ClickHouse, work: WorkTables, days: list[str]) -> list[str]:
-    parameters = {"project": work.project_id, "days": days}
-    return [day for (day,) in store.query(read_statement("reclassify.wrong_days"), parameters)]
+def _rebuild(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> None:
+    """Delete and insert without a pause between.
+
+    A deletion covers what is there when it is asked for, however long it takes; so new events can only come between
+    where two statements follow upon each other.
+    """
+    for step, settings in (("delete", _NO_WAIT), ("insert", _REPEATED_INSERT)):
+        statement, parameters = _fill_in(f"rebuild.{step}_{rollup.name}", work, rollup, chosen)
+        store.command(statement, parameters, **settings)
+    while any(store.query(read_statement("reclassify.deletions"), {"table": rollup.table})):
+        time.sleep(_POLL_S)
 
 
-def _rebuild_days(store: ClickHouse, work: WorkTables, days: Iterable[str]) -> None:
-    for day in days:  # one at a time: the shorter it takes, the fewer new events get in between
-        rebuild(store, work.project_id, (day,), ())
+def _find_wrong(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> list[str]:
+    statement, parameters = _fill_in(f"reclassify.wrong_{rollup.name}", work, rollup, chosen)
+    return [wrong for (wrong,) in store.query(statement, parameters)]
 
 
-def _rebuild_sessions(store: ClickHouse, work: WorkTables, sessions: list[str]) -> None:
-    for start in range(0, len(sessions), _SESSIONS_A_REBUILD):
-        rebuild(store, work.project_id, (), tuple(sessions[start : start + _SESSIONS_A_REBUILD]))
+def _fill_in(name: str, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> tuple[str, dict[str, object]]:
+    """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
+    statement, parameters = read_statement(name), {"project": work.project_id}
+    if isinstance(chosen, str):
+        return statement.replace(f"{{{rollup.name}:Array(String)}}", chosen), parameters
+    return statement, parameters | {rollup.name: chosen}

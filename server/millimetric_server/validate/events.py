@@ -117,7 +117,7 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violatio
     for text, (field, chars_max) in zip(texts, _TEXT_LIMITS, strict=True):
         if len(text) > chars_max or "\0" in text:
             problems.append(Violation(field, _explain_text(text, chars_max)))
-    if url and not problems and not _is_url(url):
+    if url and "url" not in [problem.field for problem in problems] and not _is_url(url):
         problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
     if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
         problems.append(Violation("timestamp", "must lie between 2000-01-01 and 24 hours from now"))

@@ -1,15 +1,15 @@
--- Which of these sessions count other events than there are? Parameters: project; %CHOSEN% are the sessions.
+-- Which of these sessions count other events than there are? Parameters: project, sessions.
 -- Reads the project's range of the events, and its sessions by id.
 SELECT DISTINCT session_id
 FROM (
     SELECT session_id, is_bot, count() AS wanted, 0 AS held
     FROM events
-    WHERE project_id = {project:String} AND session_id IN %CHOSEN%
+    WHERE project_id = {project:String} AND session_id IN {sessions:Array(String)}
     GROUP BY session_id, is_bot
     UNION ALL
     SELECT session_id, is_bot, 0, sum(events)
     FROM sessions
-    WHERE project_id = {project:String} AND session_id IN %CHOSEN%
+    WHERE project_id = {project:String} AND session_id IN {sessions:Array(String)}
     GROUP BY session_id, is_bot
 )
 GROUP BY session_id, is_bot

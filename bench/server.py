@@ -1,0 +1,136 @@
+"""Servers under test: each a process of its own on the server's core, stopped when the block ends."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+from tests.support.server_process import ProjectKeys, ServerProcess
+
+from bench.machine import Cores, pinned_to
+from millimetric_server.config import Settings, load_settings
+
+ENVIRON = {"MILLIMETRIC_RATE_LIMITS": "off"}
+_START_TIMEOUT_S = 60
+_DRAIN_TIMEOUT_S = 120
+
+
+class RunningServer(msgspec.Struct, frozen=True):
+    """A server with a project to load."""
+
+    process: ServerProcess
+    keys: ProjectKeys
+
+    @property
+    def pid(self) -> int:
+        """The server's process id."""
+        assert self.process.process is not None
+        return self.process.process.pid
+
+    @property
+    def http_address(self) -> str:
+        """Host and port of the HTTP door."""
+        return self.process.base_url.partition("://")[2]
+
+    def count_events(self) -> int:
+        """What Stats says that the project holds."""
+        query = urllib.parse.urlencode({"from": "2020-01-01", "include_bots": "true"})
+        rows = msgspec.json.decode(self._get(f"/v1/stats?{query}"))["rows"]
+        return sum(int(row["value"]) for row in rows)
+
+    def wait_until_loaded(self) -> float:
+        """Wait until ClickHouse holds all events; return the seconds that it took."""
+        began = time.perf_counter()
+        while time.perf_counter() - began < _DRAIN_TIMEOUT_S:
+            for line in self._get("/metrics").decode().splitlines():
+                if line.startswith("millimetric_journal_events ") and float(line.split()[1]) == 0:
+                    return time.perf_counter() - began
+            time.sleep(0.05)
+        raise TimeoutError(f"the loader did not finish within {_DRAIN_TIMEOUT_S} s")
+
+    def _get(self, path: str) -> bytes:
+        request = urllib.request.Request(
+            self.process.base_url + path, headers={"Authorization": f"Bearer {self.keys.secret}"}
+        )
+        with urllib.request.urlopen(request, timeout=_START_TIMEOUT_S) as answer:
+            body: bytes = answer.read()
+        return body
+
+
+@contextlib.contextmanager
+def temporary_data_dir(parent: str) -> Iterator[Path]:
+    """A fresh folder inside of `parent`, removed afterwards."""
+    Path(parent).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="run-", dir=parent))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def millimetric_server(data_parent: str, cores: Cores) -> Iterator[RunningServer]:
+    """`millimetric serve` with rate limits off and a project of its own."""
+    with temporary_data_dir(data_parent) as data_dir:
+        process = ServerProcess(environ=ENVIRON, data_dir=data_dir)
+        with pinned_to(cores.server):
+            process.start()
+        try:
+            running = RunningServer(process, process.create_project("bench"))
+            _wait_for_key(running)
+            yield running
+        finally:
+            process.stop()
+
+
+@contextlib.contextmanager
+def helper_process(module: str, arguments: list[str], cores: Cores) -> Iterator[tuple[int, list[str]]]:
+    """A server of bench/ in a process of its own: yields its pid and the words that it prints when it is up."""
+    with pinned_to(cores.server):
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parent.parent,
+            env=os.environ | ENVIRON,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        words = process.stdout.readline().decode().split()
+        if not words:
+            raise RuntimeError(f"{module} did not start")
+        yield process.pid, words
+    finally:
+        process.stdin.close()
+        try:
+            process.wait(_START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def make_settings(data_dir: str) -> Settings:
+    """The settings that all servers under test share."""
+    ports = {"MILLIMETRIC_GRPC_PORT": "0", "MILLIMETRIC_HTTP_PORT": "0"}
+    return load_settings(ENVIRON | ports | {"MILLIMETRIC_DATA_DIR": data_dir})
+
+
+def _wait_for_key(running: RunningServer) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        with contextlib.suppress(OSError):
+            running.count_events()
+            return
+        time.sleep(0.1)
+    raise TimeoutError("the server does not know its new project")

@@ -1,0 +1,118 @@
+"""Figures as tables: which columns a reader needs, and in which units."""
+
+from collections.abc import Sequence
+
+import rich.table
+
+from bench.enrich import EnrichResult
+from bench.ingest import Measure
+from bench.results import Table
+
+_WHO = ("server", "door", "RPC", "callers", "load by")
+
+
+def to_rich(table: Table) -> rich.table.Table:
+    """The table for a terminal."""
+    shown = rich.table.Table(title=table.caption, title_justify="left")
+    for name in table.head:
+        shown.add_column(name)
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
+
+
+def make_ingest_tables(measures: Sequence[Measure]) -> list[Table]:
+    """The main table, and how many times more a call costs here than in a server that does less."""
+    columns = ("p50 ms", "p99 ms", "max ms", "calls/s", "events/s acked", "events/s loaded")
+    costs = ("CPU s / 10,000 events", "server cores", "generator cores", "errors")
+    rows = [
+        (
+            *_tell_who(one),
+            f"{one.p50_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.max_ms:.0f}",
+            f"{one.calls_a_second:.0f}",
+            f"{one.events_a_second:.0f}",
+            "-" if one.loaded_a_second is None else f"{one.loaded_a_second:.0f}",
+            f"{one.server_cpu_s_per_10k_events:.3f}",
+            f"{one.server_cores:.2f}",
+            f"{one.generator_cores:.2f}",
+            str(one.errors),
+        )
+        for one in measures
+    ]
+    tables = [Table("Acknowledged as durable; medians of the rounds.", (*_WHO, *columns, *costs), rows)]
+    ratios = _make_ratio_rows(measures)
+    head = ("against", "RPC", "callers", "load by", "p50 ratio", "calls/s ratio", "CPU ratio")
+    return [*tables, Table("Millimetric over gRPC as a multiple of the baselines.", head, ratios)] if ratios else tables
+
+
+def make_server_tables(measures: Sequence[Measure]) -> list[Table]:
+    """One table: latency, throughput and CPU of each of grpcio's servers."""
+    head = ("server", "RPC", "callers", "load by", "p50 ms", "p99 ms", "calls/s", "CPU µs / call", "server cores")
+    rows = [
+        (
+            f"grpc {one.server}",
+            one.rpc,
+            str(one.callers),
+            one.generator,
+            f"{one.p50_ms:.2f}",
+            f"{one.p99_ms:.2f}",
+            f"{one.calls_a_second:.0f}",
+            f"{one.server_cores / one.calls_a_second * 1e6:.0f}",
+            f"{one.server_cores:.2f}",
+        )
+        for one in sorted(measures, key=lambda one: (one.rpc != "Track", one.callers, one.server))
+    ]
+    return [Table("The same handlers, journal, loader and engine behind both; medians of the rounds.", head, rows)]
+
+
+def make_enrich_tables(results: Sequence[EnrichResult]) -> list[Table]:
+    """Totals, and the steps in the order in which they run."""
+    head = ("stream", "events a request", "requests", "µs / event", "events/s on a core")
+    rows = [
+        (
+            one.stream,
+            str(one.events_a_request),
+            str(one.requests),
+            f"{one.total_us:.1f}",
+            f"{one.events_a_second:.0f}",
+        )
+        for one in results
+    ]
+    steps = list(results[0].steps_us)
+    columns = [f"{one.stream} {one.events_a_request}" for one in results]
+    step_rows = [(step, *(f"{one.steps_us[step]:.2f}" for one in results)) for step in steps]
+    return [
+        Table("From the bytes of a request to finished rows; medians of the requests.", head, rows),
+        Table("Microseconds per event and step.", ("step", *columns), step_rows),
+    ]
+
+
+def _tell_who(one: Measure) -> tuple[str, ...]:
+    return one.server, one.door, one.rpc, str(one.callers), one.generator
+
+
+def _make_ratio_rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
+    ours = {
+        (one.rpc, one.callers, one.generator): one
+        for one in measures
+        if one.server == "millimetric" and one.door == "grpc"
+    }
+    rows = []
+    for base in measures:
+        mine = ours.get((base.rpc, base.callers, base.generator))
+        if base.server == "millimetric" or mine is None:
+            continue
+        rows.append(
+            (
+                base.server,
+                base.rpc,
+                str(base.callers),
+                base.generator,
+                f"{mine.p50_ms / base.p50_ms:.1f}",
+                f"{mine.calls_a_second / base.calls_a_second:.2f}",
+                f"{mine.server_cpu_s_per_10k_events / max(base.server_cpu_s_per_10k_events, 1e-6):.1f}",
+            )
+        )
+    return rows

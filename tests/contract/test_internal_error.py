@@ -1,0 +1,102 @@
+"""A fault of ours through every door: the caller learns a request id and nothing else."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import uvicorn
+
+from contract.case_files import DOORS
+from contract.doors import Doors, WireCall
+from contract.stage import assert_no_leak
+from millimetric_server.call import Call, Deps, Rpc, Steps
+from millimetric_server.control.directory import Directory
+from millimetric_server.control.records import Environment, KeyKind
+from millimetric_server.control.store import open_control_store
+from millimetric_server.limiter import Limiter
+from millimetric_server.messages import TrackRequest, TrackResponse
+from millimetric_server.server_secrets import ServerSecrets
+from millimetric_server.transport.grpc import GrpcDoor
+from millimetric_server.transport.http import HttpApp
+
+_SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
+_PEPPER = b"p" * 32
+_BODY_BYTES_MAX = 1_000_000
+_NOT_USED: Any = None
+
+
+def _fail(_call: Call, _deps: Deps) -> Steps:
+    raise RuntimeError(_SECRET_TEXT)
+    yield
+
+
+_RPC = Rpc(
+    "IngestService",
+    "Track",
+    TrackRequest,
+    TrackResponse,
+    frozenset({KeyKind.SECRET}),
+    _fail,
+    lambda message, _call: message,
+)
+
+
+@pytest.fixture(scope="module")
+def broken() -> Iterator[tuple[Doors, str]]:
+    """Both ports of a server whose one handler always fails, and a key of it."""
+    store = open_control_store("sqlite://")
+    store.create_project("shop")
+    key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
+    directory = Directory(store)
+    directory.refresh()
+    secrets = ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER)
+    unused = dict.fromkeys(("journal", "erasures", "loader", "store", "countries"), _NOT_USED)
+    deps = Deps(
+        directory=directory,
+        secrets=secrets,
+        limiter=Limiter({}),
+        trusted_proxies=(),
+        read_clock_us=lambda: 0,
+        **unused,
+    )
+    grpc_door = GrpcDoor((_RPC,), deps, host="127.0.0.1", port=0, threads=2, body_bytes_max=_BODY_BYTES_MAX)
+    grpc_door.start()
+    with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, listener):
+        doors = Doors(f"127.0.0.1:{grpc_door.port}", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        yield doors, key.text
+        doors.close()
+    grpc_door.close(1)
+    store.close()
+
+
+@contextlib.contextmanager
+def _serve_http(deps: Deps, listener: socket.socket) -> Iterator[None]:
+    app: Any = HttpApp((_RPC,), deps, _BODY_BYTES_MAX)
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
+    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
+    thread.start()
+    yield
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_fault_tells_its_request_id_alone(
+    broken: tuple[Doors, str], door: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    doors, key = broken
+    with caplog.at_level(logging.ERROR, "millimetric_server"):
+        answer = doors.send(door, WireCall("Track", key, request={"event": "x"}))
+    assert answer.reason == "internal_error"
+    assert answer.code in (None, "INTERNAL")
+    assert answer.http_status in (None, 500)
+    assert "hunter2" not in answer.raw
+    assert "RuntimeError" not in answer.raw
+    assert_no_leak(answer)
+    (record,) = caplog.records
+    assert answer.details["request_id"] in record.getMessage()

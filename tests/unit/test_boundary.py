@@ -1,0 +1,137 @@
+"""The outermost layer of every door: a fault tells the caller its request id, and the log the rest."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from millimetric_server.call import Call, Deps, Rpc, Steps
+from millimetric_server.control.directory import Directory
+from millimetric_server.control.records import Environment, KeyKind
+from millimetric_server.control.store import open_control_store
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.limiter import Limiter
+from millimetric_server.messages import TrackRequest, TrackResponse
+from millimetric_server.server_secrets import ServerSecrets
+from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_blocking
+from millimetric_server.transport.codec_json import encode_rest
+
+_SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
+_PEPPER = b"p" * 32
+_NOT_USED: Any = None
+
+Handler = Callable[[Call, Deps], Steps]
+
+
+def _answer(_call: Call, _deps: Deps) -> Steps:
+    yield from ()
+    return TrackResponse(ok=True)
+
+
+def _fail_at_once(_call: Call, _deps: Deps) -> Steps:
+    raise RuntimeError(_SECRET_TEXT)
+    yield
+
+
+def _answer_nonsense(_call: Call, _deps: Deps) -> Steps:
+    yield from ()
+    return TrackResponse(ok=object())  # type: ignore[arg-type]
+
+
+def _refuse(_call: Call, _deps: Deps) -> Steps:
+    raise AppError(Reason.OVERLOADED, "the journal is full", retry_after_s=5) from RuntimeError(_SECRET_TEXT)
+    yield
+
+
+def run_track(handler: Handler, *, decode: Callable[[], Any] = TrackRequest, request_id: str | None = None) -> Reply:
+    store = open_control_store("sqlite://")
+    store.create_project("shop")
+    key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
+    directory = Directory(store)
+    directory.refresh()
+    deps = Deps(
+        directory=directory,
+        secrets=ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER),
+        limiter=Limiter({}),
+        journal=_NOT_USED,
+        erasures=_NOT_USED,
+        loader=_NOT_USED,
+        store=_NOT_USED,
+        countries=_NOT_USED,
+        trusted_proxies=(),
+        read_clock_us=lambda: 0,
+    )
+    rpc = Rpc(
+        "IngestService",
+        "Track",
+        TrackRequest,
+        TrackResponse,
+        frozenset({KeyKind.SECRET}),
+        handler,
+        lambda message, _call: message,
+    )
+    call = Call(
+        rpc=rpc,
+        door="rest",
+        headers={"authorization": f"Bearer {key.text}"},
+        peer="192.0.2.1",
+        decode=decode,
+        received_at=0,
+        request_id=request_id or make_request_id(),
+    )
+    try:
+        return wait_blocking(run(call, deps, encode_rest))
+    finally:
+        store.close()
+
+
+def _fail_to_decode() -> TrackRequest:
+    raise ValueError(_SECRET_TEXT)
+
+
+@pytest.mark.parametrize(
+    ("handler", "decode"),
+    [
+        pytest.param(_fail_at_once, TrackRequest, id="handler"),
+        pytest.param(_answer, _fail_to_decode, id="decoder"),
+        pytest.param(_answer_nonsense, TrackRequest, id="encoder"),
+    ],
+)
+def test_a_fault_becomes_internal_error_with_the_request_id_of_the_log(
+    handler: Handler, decode: Callable[[], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    request_id = make_request_id()
+    with caplog.at_level(logging.ERROR):
+        reply = run_track(handler, decode=decode, request_id=request_id)
+    assert reply.body == b""
+    error = reply.error
+    assert error is not None
+    assert error.reason is Reason.INTERNAL_ERROR
+    assert error.metadata == {"request_id": request_id}
+    assert error.violations == ()
+    assert "hunter2" not in error.message
+    (record,) = caplog.records
+    assert request_id in record.getMessage()
+    assert record.exc_info is not None
+
+
+def test_a_planned_error_passes_as_it_is() -> None:
+    reply = run_track(_refuse)
+    assert reply.error is not None
+    assert reply.error.reason is Reason.OVERLOADED
+    assert reply.error.retry_after_s == 5
+
+
+def test_an_answer_is_encoded() -> None:
+    reply = run_track(_answer)
+    assert reply == Reply(b'{"ok":true}')
+
+
+def test_a_fault_is_counted() -> None:
+    from prometheus_client import REGISTRY
+
+    labels = {"rpc": "Track", "door": "rest", "reason": "internal_error"}
+    before = REGISTRY.get_sample_value("millimetric_requests_total", labels) or 0
+    run_track(_fail_at_once)
+    assert REGISTRY.get_sample_value("millimetric_requests_total", labels) == before + 1
