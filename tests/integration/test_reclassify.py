@@ -118,6 +118,8 @@ def test_only_the_span_is_touched(place: Place) -> None:
     assert_rollups_agree(place.run("read"))
 
 
+# The statements of a run: 1-4 work tables, 5-8 answers and notes, 9 the rewrite, 10-13 days and sessions, each deleted
+# and built, 14-15 the notes cleared, 16-20 the next month.
 @pytest.mark.parametrize("statement", [9, 10, 12, 20], ids=["rewriting", "no_days", "no_sessions", "second_month"])
 def test_killed_at_any_point_the_next_run_makes_it_whole(place: Place, statement: int) -> None:
     assert place.run(f"crash:{statement}") == -9

@@ -149,5 +149,11 @@ def test_a_row_survives_the_journal() -> None:
 
 
 def test_hosts_of_origins_have_no_port() -> None:
-    entries = ("https://shop.example", "http://localhost:3000", "https://*.shop.example", "http://[::1]", "http://[::1]:80")
+    entries = (
+        "https://shop.example",
+        "http://localhost:3000",
+        "https://*.shop.example",
+        "http://[::1]",
+        "http://[::1]:80",
+    )
     assert read_hosts(entries) == {"shop.example", "localhost", "*.shop.example", "[::1]"}

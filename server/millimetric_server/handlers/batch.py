@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from msgspec import UNSET
+
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.errors import Reason, Violation
 from millimetric_server.handlers.ingest import has_opted_out, store_events
@@ -27,10 +29,13 @@ def batch(call: Call, deps: Deps) -> Steps:
             )
     response = BatchResponse(ok=True, count=len(good), duplicates=duplicates)
     if request.is_per_event:
-        response.outcomes = [_reject(event) if isinstance(event, tuple) else next(outcomes) for event in request.events]
+        response.outcomes = [
+            _reject(event, sent_id) if isinstance(event, tuple) else next(outcomes)
+            for event, sent_id in zip(request.events, request.sent_ids, strict=True)
+        ]
     return response
 
 
-def _reject(violations: tuple[Violation, ...]) -> EventOutcome:
+def _reject(violations: tuple[Violation, ...], sent_id: str) -> EventOutcome:
     errors = [FieldError(violation.field, violation.message) for violation in violations]
-    return EventOutcome(Outcome.REJECTED, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
+    return EventOutcome(Outcome.REJECTED, sent_id or UNSET, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)

@@ -53,6 +53,7 @@ class CheckedBatch(msgspec.Struct, frozen=True):
     """A Batch to carry out; a rejected event is its violations, and stands only in BatchMode.PER_EVENT."""
 
     events: Sequence[CheckedEvent | tuple[Violation, ...]]
+    sent_ids: Sequence[str]  # the event_id that came with each, or empty
     is_per_event: bool
     ack: Ack
 
@@ -81,7 +82,8 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
         ]
         if problems:
             raise invalid_payload(problems)
-    return CheckedBatch(events, is_per_event, _read_ack(request.ack, call))
+    sent_ids = [event.event_id or "" for event in request.events]
+    return CheckedBatch(events, sent_ids, is_per_event, _read_ack(request.ack, call))
 
 
 def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:

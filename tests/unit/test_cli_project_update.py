@@ -1,0 +1,59 @@
+"""`millimetric project update`: what it changes, and what it refuses."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from millimetric_server.cli import main
+from millimetric_server.control.records import Project, RateLimit
+from millimetric_server.control.store import open_control_store
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    assert run(tmp_path, "create", "shop").exit_code == 0
+    return tmp_path
+
+
+def run(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(main, ["project", *arguments, "--data-dir", str(folder)])
+
+
+def find(folder: Path) -> Project:
+    with contextlib.closing(open_control_store(f"sqlite:///{folder}/control.db")) as control:
+        return control.resolve_project("shop")
+
+
+def test_rule_set_and_retention(folder: Path) -> None:
+    result = run(folder, "update", "shop", "--rule-set", "millimetric-1", "--retention-days", "90")
+    assert result.exit_code == 0
+    assert "millimetric-1" in result.output
+    assert (find(folder).rule_set, find(folder).retention_days) == ("millimetric-1", 90)
+
+
+def test_rate_limits_of_the_project_name_only_what_differs(folder: Path) -> None:
+    run(folder, "update", "shop", "--rate-limits", "track=100/400, batch=off")
+    assert find(folder).rate_limits == {"track": RateLimit(100, 400), "batch": None}
+    assert "track=100/400, batch=off" in run(folder, "update", "shop").output
+    run(folder, "update", "shop", "--rate-limits", "off")
+    assert set((find(folder).rate_limits or {}).values()) == {None}
+    assert "the server's" in run(folder, "update", "shop", "--rate-limits", "default").output
+    assert not find(folder).rate_limits
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--rule-set", "best-9"), "standard-1, millimetric-1"),
+        (("--rate-limits", "query=1/1"), "is not one of track"),
+        (("--rate-limits", "track=x"), "must look like"),
+        (("--retention-days", "0"), "1 to 36500 days"),
+    ],
+)
+def test_what_can_not_be_is_refused_with_what_can(folder: Path, options: tuple[str, str], sentence: str) -> None:
+    result = run(folder, "update", "shop", *options)
+    assert result.exit_code != 0
+    assert sentence in " ".join(result.output.split())
+    assert find(folder).rule_set == "standard-1"
