@@ -51,13 +51,15 @@ def main(kind: str, path: str = "") -> None:
         commit(body)
         return messages.BatchResponse(ok=True, count=count).SerializeToString()
 
-    methods = {
+    methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         _SERVICE + "Track": grpc.unary_unary_rpc_method_handler(track),
         _SERVICE + "Batch": grpc.unary_unary_rpc_method_handler(batch),
     }
 
     class Methods(grpc.GenericRpcHandler):
-        def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        def service(
+            self, handler_call_details: grpc.HandlerCallDetails
+        ) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
             return methods.get(handler_call_details.method)
 
     server = grpc.server(

@@ -28,9 +28,11 @@ class AioMethods(grpc.GenericRpcHandler):
     """What transport/grpc.py does for threads, for an event loop."""
 
     def __init__(self, deps: Deps) -> None:
-        self._methods = {rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps)) for rpc in HANDLERS}
+        self._methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
+            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps)) for rpc in HANDLERS
+        }
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
         """Look the method up."""
         return self._methods.get(handler_call_details.method)
 

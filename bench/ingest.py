@@ -3,6 +3,7 @@
 import contextlib
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import msgspec
 
@@ -24,6 +25,7 @@ _TRACK, _BATCH = "/millimetric.v1.IngestService/Track", "/millimetric.v1.IngestS
 _BATCH_EVENTS = 1000
 _WARM_UP_S = 1.0
 OnProgress = Callable[[str], None]
+Event = dict[str, Any]
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -87,15 +89,22 @@ def make_targets(address: str, http_address: str, key: str, *, gives_ids: bool) 
     """The bodies of every door and RPC, made once."""
     source = EventStream()
     events, batches = source.take(256), [source.take(_BATCH_EVENTS) for _ in range(4)]
-    if gives_ids:
-        events = [with_ids([event], f"t{index}")[0] for index, event in enumerate(events)]
-        batches = [with_ids(batch, f"b{index}") for index, batch in enumerate(batches)]
+
+    def name_ids(door: str) -> tuple[Sequence[Event], Sequence[Sequence[Event]]]:
+        """Ids of one door are not those of another, else its events would be duplicates and cost less."""
+        if not gives_ids:
+            return events, batches
+        named = [with_ids([event], f"{door}-t{index}")[0] for index, event in enumerate(events)]
+        return named, [with_ids(batch, f"{door}-b{index}") for index, batch in enumerate(batches)]
+
+    grpc_events, grpc_batches = name_ids("grpc")
+    rest_events, rest_batches = name_ids("rest")
     return {
-        ("grpc", "Track"): Target("grpc", address, _TRACK, key, list(map(to_proto, events))),
-        ("grpc", "Batch"): Target("grpc", address, _BATCH, key, list(map(to_proto_batch, batches)), _BATCH_EVENTS),
-        ("rest", "Track"): Target("rest", http_address, "/v1/track", key, list(map(to_json, events))),
+        ("grpc", "Track"): Target("grpc", address, _TRACK, key, list(map(to_proto, grpc_events))),
+        ("grpc", "Batch"): Target("grpc", address, _BATCH, key, list(map(to_proto_batch, grpc_batches)), _BATCH_EVENTS),
+        ("rest", "Track"): Target("rest", http_address, "/v1/track", key, list(map(to_json, rest_events))),
         ("rest", "Batch"): Target(
-            "rest", http_address, "/v1/batch", key, list(map(to_json_batch, batches)), _BATCH_EVENTS
+            "rest", http_address, "/v1/batch", key, list(map(to_json_batch, rest_batches)), _BATCH_EVENTS
         ),
     }
 

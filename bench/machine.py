@@ -29,7 +29,7 @@ def describe_machine() -> Machine:
     """Describe this machine as it is now."""
     return Machine(
         cpu=_read_field("/proc/cpuinfo", "model name") or platform.machine(),
-        cores=len(os.sched_getaffinity(0)),
+        cores=os.cpu_count() or 1,  # not those that this process is pinned to
         memory_gb=round(int((_read_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) / 1024**2),
         kernel=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=platform.python_version(),

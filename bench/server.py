@@ -81,9 +81,9 @@ def millimetric_server(data_parent: str, cores: Cores) -> Iterator[RunningServer
     """`millimetric serve` with rate limits off and a project of its own."""
     with temporary_data_dir(data_parent) as data_dir:
         process = ServerProcess(environ=ENVIRON, data_dir=data_dir)
-        with pinned_to(cores.server):
-            process.start()
-        try:
+        try:  # also a server that did not come up has to end
+            with pinned_to(cores.server):
+                process.start()
             running = RunningServer(process, process.create_project("bench"))
             _wait_for_key(running)
             yield running

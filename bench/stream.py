@@ -48,7 +48,7 @@ def weigh(count: int) -> list[float]:
 def read_agents() -> Sequence[str]:
     """Agents by weight: of fake-useragent where it is installed, else a list of our own."""
     try:
-        from fake_useragent import UserAgent
+        from fake_useragent import UserAgent  # type: ignore[import-not-found]
     except ImportError:
         return _AGENTS
     generator = UserAgent()

@@ -99,7 +99,7 @@ def _make_ratio_rows(measures: Sequence[Measure]) -> list[tuple[str, ...]]:
         for one in measures
         if one.server == "millimetric" and one.door == "grpc"
     }
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for base in measures:
         mine = ours.get((base.rpc, base.callers, base.generator))
         if base.server == "millimetric" or mine is None:

@@ -115,7 +115,8 @@ def _find_wrong(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: li
 
 def _fill_in(name: str, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> tuple[str, dict[str, object]]:
     """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
-    statement, parameters = read_statement(name), {"project": work.project_id}
+    statement = read_statement(name)
+    parameters: dict[str, object] = {"project": work.project_id}
     if isinstance(chosen, str):
         return statement.replace(f"{{{rollup.name}:Array(String)}}", chosen), parameters
     return statement, parameters | {rollup.name: chosen}
