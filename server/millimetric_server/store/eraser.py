@@ -33,6 +33,9 @@ def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None
     if erasure.state is ErasureState.QUEUED:
         plan = _make_plan(store, erasure)
         erasures.mark_running(erasure, plan)
+    if not plan.rows_before["events"]:
+        erasures.mark_done(erasure, dict.fromkeys(plan.rows_before, 0), 0, time.time_ns() // 1000)
+        return
     match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
     parameters = _parameters(erasure, plan.devices)
     store.command(read_statement("forget.delete_events").replace("%MATCH%", match), parameters, **_WAIT)

@@ -24,7 +24,7 @@ from millimetric_server.transport.boundary import Reply, make_request_id, run, w
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, find_proto_class
 from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
-from millimetric_server.transport.response import Request, Response, read_content_type
+from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
 
 PACKAGE = "/millimetric.v1."
 _CONTENT_TYPES = {"application/json": "json", "application/proto": "proto"}
@@ -182,7 +182,8 @@ def _make_error_response(error: AppError) -> Response:
         for detail in make_details(error)
     ]
     body = {"code": code, "message": error.message, "details": details}
-    return Response(_HTTP_STATUS[code], msgspec.json.encode(body))
+    headers = [] if error.retry_after_s is None else [make_retry_after(error.retry_after_s)]
+    return Response(_HTTP_STATUS[code], msgspec.json.encode(body), headers=headers)
 
 
 def _make_connect_error(error: AppError) -> ConnectError:

@@ -1,5 +1,6 @@
 """HTTP requests and responses as the doors see them, free of ASGI's details."""
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,11 @@ class Response:
 def read_content_type(headers: Mapping[str, str]) -> str:
     """The media type of a body in lower case, without parameters; empty when it is not told."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def make_retry_after(seconds: float) -> tuple[bytes, bytes]:
+    """The header that tells when to try again, in whole seconds."""
+    return b"retry-after", str(math.ceil(seconds)).encode()
 
 
 def read_request(scope: Scope, receive: Receive) -> Request:

@@ -1,6 +1,5 @@
 """REST /v1: routes from the google.api.http options of the protos, JSON in snake_case, CORS for browsers."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from millimetric_server.transport.body import read_body
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
-from millimetric_server.transport.response import Request, Response, read_content_type
+from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
 
 _JSON_TYPES = ("application/json", "")
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
@@ -108,7 +107,7 @@ def make_error_response(error: AppError) -> Response:
     headers = []
     if error.retry_after_s is not None:
         details["retry_after_s"] = round(error.retry_after_s, 3)
-        headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
+        headers.append(make_retry_after(error.retry_after_s))
     body = msgspec.json.encode({"error": error.reason, "details": details})
     return Response(error.failure.http_status, body, headers=headers)
 
