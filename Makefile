@@ -1,7 +1,8 @@
 # Everything a developer does here, and CI does too. `make help` lists it.
 # The virtual environment and all downloads are made once; a target runs again only when its lock file changed.
 
-PYTHON ?= $(firstword $(foreach version,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(version)),$(version))))
+IS_NEW_ENOUGH := -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell $(name) $(IS_NEW_ENOUGH) && echo $(name))) python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
@@ -20,7 +21,7 @@ setup: $(VENV)/.server geoip  ## Make .venv with the `millimetric` command, from
 setup-dev: $(VENV)/.dev  ## The same, with what tests and checks need
 
 $(VENV)/pyvenv.cfg:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@$(PYTHON) $(IS_NEW_ENOUGH) \
 		|| { echo "Python 3.11 or newer is needed; say which: make PYTHON=/path/to/python3"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
