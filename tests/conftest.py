@@ -1,6 +1,5 @@
 """Fixtures for all tests, and how hypothesis runs here."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -26,13 +25,3 @@ def clickhouse_server() -> Iterator[ClickHouseServer]:
     """One real ClickHouse over HTTP; each test makes its own database."""
     with ClickHouseServer() as process:
         yield process
-
-
-def require_tool(name: str, path: str | None, hint: str) -> str:
-    """Return the tool's path; skip without it on a developer's machine, fail in CI."""
-    if path is None:
-        message = f"{name} is not installed: {hint}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
-    return path

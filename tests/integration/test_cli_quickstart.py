@@ -10,8 +10,8 @@ from pathlib import Path
 
 from cli_process import run_cli, start_cli
 
-from conftest import require_tool
 from support.server_process import ServerProcess, fast_folder
+from support.tools import require_tool
 
 
 def read_lines(process: subprocess.Popen[bytes]) -> str:
