@@ -121,8 +121,8 @@ class Journal:
     def read_block(self, rows_max: int) -> Block | None:
         """Read the next block to load: what was in flight at a crash, or else as many entries as fit."""
         ((loaded, inflight),) = self.read("SELECT loaded, inflight FROM loader_position")
+        ((newest,),) = self.read("SELECT coalesce(max(seq), 0) FROM entries")  # first: later arrivals gather
         last = inflight if inflight > loaded else self._find_block_end(loaded, rows_max)
-        ((newest,),) = self.read("SELECT coalesce(max(seq), 0) FROM entries")
         entries = self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, last))
         if not entries:
             return None

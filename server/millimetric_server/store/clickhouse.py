@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
@@ -72,9 +73,9 @@ class ClickHouse:
         The embedded engine silently reads a `config.xml` of the working directory when it is first imported and
         opened, so both happen inside an empty folder. Call this before other threads start.
         """
+        if self.is_embedded:
+            self._prepare_folders(Path(urlsplit(self.url).path))
         with _empty_working_directory() if self.is_embedded else contextlib.nullcontext():
-            if self.is_embedded:
-                Path(urlsplit(self.url).path).mkdir(parents=True, exist_ok=True)
             try:
                 client = self._connect(database=None)
                 client.command(f"CREATE DATABASE IF NOT EXISTS {_quote(self.database)}")
@@ -82,6 +83,18 @@ class ClickHouse:
                 self._client()
             except Exception as error:
                 raise StoreUnavailableError(_first_line(error)) from error
+
+    @staticmethod
+    def _prepare_folders(engine: Path) -> None:
+        """Make the engine's folder, and one beside it for temporary files, emptied of what a crash left.
+
+        The client library passes blocks of rows to the engine in files, which must not stay in a folder for all.
+        """
+        engine.mkdir(parents=True, exist_ok=True)
+        temporary = engine.with_name(f"{engine.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(mode=0o700)
+        tempfile.tempdir = str(temporary)
 
     def close(self) -> None:
         """Finish running reads, then close every handle: the engine aborts the process if one is still busy."""

@@ -1,6 +1,8 @@
 """Moves events from the journal into ClickHouse: in order, in blocks, each exactly once."""
 
+import contextlib
 import logging
+import os
 import random
 import threading
 import time
@@ -19,6 +21,7 @@ log = logging.getLogger(__name__)
 _COLUMN_NAMES = tuple(COLUMN_TYPES)
 _TYPES = tuple(COLUMN_TYPES.values())
 _BACKOFF_MAX_S = 5.0
+_NICENESS = 10
 _PRUNE_EVERY_S = 60.0
 
 
@@ -94,6 +97,8 @@ class Loader:
         self._is_prepared = True
 
     def _run(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
         failures = 0
         while True:
             try:
