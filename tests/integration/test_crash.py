@@ -13,7 +13,7 @@ from reads import count_everywhere, wait_for_key, wait_until
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from support.server_process import ProjectKeys, ServerProcess
 
-ROUNDS = 6
+ROUNDS = 4
 _CALLERS = 4
 _BATCH = 50
 
