@@ -79,8 +79,7 @@ def open_engine(folder: Path, url: str, database: str = "millimetric") -> Iterat
     journal = Journal(folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)
     erasures = Erasures(journal)
     loader = Loader(journal, erasures, store, flush_interval_ms=20, block_rows_max=1000)
-    with contextlib.suppress(Exception):
-        loader.prepare()
+    loader.prepare()
     journal.start()
     loader.start()
     try:
