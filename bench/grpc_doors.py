@@ -69,7 +69,9 @@ async def _serve_aio(deps: Deps, tell: Callable[[int], None]) -> None:
 
 
 def _serve_sync(deps: Deps, threads: int, tell: Callable[[int], None]) -> None:
-    door = GrpcDoor(HANDLERS, deps, host="127.0.0.1", port=0, threads=threads, body_bytes_max=_BODY_BYTES_MAX)
+    door = GrpcDoor(
+        HANDLERS, deps, host="127.0.0.1", port=0, threads=threads, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
+    )
     door.start()
     tell(door.port)
     sys.stdin.read()

@@ -50,9 +50,9 @@ class RunningServer(msgspec.Struct, frozen=True):
         """Wait until ClickHouse holds all events; return the seconds that it took."""
         began = time.perf_counter()
         while time.perf_counter() - began < _DRAIN_TIMEOUT_S:
-            for line in self._get("/metrics").decode().splitlines():
-                if line.startswith("millimetric_journal_events ") and float(line.split()[1]) == 0:
-                    return time.perf_counter() - began
+            lines = self._get("/metrics").decode().splitlines()
+            if not any(float(line.split()[1]) for line in lines if line.startswith("millimetric_journal_events{")):
+                return time.perf_counter() - began
             time.sleep(0.05)
         raise TimeoutError(f"the loader did not finish within {_DRAIN_TIMEOUT_S} s")
 

@@ -86,6 +86,7 @@ class Server:
         journal = Journal(
             data / "journal.db",
             bytes_max=settings.journal_max_bytes,
+            free_bytes_min=settings.journal_free_bytes_min,
             idempotency_window_days=settings.idempotency_window_days,
         )
         erasures = Erasures(journal)
@@ -125,6 +126,7 @@ class Server:
             host=settings.host,
             port=settings.grpc_port,
             threads=settings.grpc_threads,
+            streams_max=settings.grpc_streams_max,
             body_bytes_max=limit,
         )
 

@@ -40,7 +40,10 @@ class Deps:
 
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One RPC: its place in the protos, its messages, who may call it, and the function that answers."""
+    """One RPC: its place in the protos, its messages, who may call it, and the function that answers.
+
+    A stream is carried out group by group: then `validate` and `handler` have the messages of one group.
+    """
 
     service: str
     name: str
@@ -51,6 +54,7 @@ class Rpc:
     validate: Callable[[Any, "Call"], Any]
     http_status: int = 200
     limit: str = ""  # the bucket in the rate limits; empty: unlimited
+    is_stream: bool = False  # of requests and responses, answered in order
 
     @property
     def path(self) -> str:
@@ -73,3 +77,5 @@ class Call:
     key: Key = field(init=False)
     project: Project = field(init=False)
     request: Any = field(init=False)  # as the RPC's `validate` returns it
+    # Events of a decoded request that the ledger does not know yet: the boundary counts what is left as rejected.
+    uncounted_events: int = 0

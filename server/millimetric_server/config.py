@@ -54,11 +54,16 @@ class Settings:
         4 * 1024 * 1024 * 1024,
         "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`.",
     )
+    journal_free_bytes_min: int = _setting(
+        128 * 1024 * 1024,
+        "Bytes to leave free on the journal's disk; with less room writes answer `overloaded`. 0 is off.",
+    )
     idempotency_window_days: int = _setting(7, "Days in which a repeated event_id counts as the same event; 0 is off.")
     flush_interval_ms: int = _setting(400, "Milliseconds that events gather before they are loaded into ClickHouse.")
     block_rows_max: int = _setting(50_000, "Most events loaded into ClickHouse at once.")
     shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
-    grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time.")
+    grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time, streams not counted.")
+    grpc_streams_max: int = _setting(64, "Streams that may be open at the same time; each takes two threads.")
     ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
     identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
     key_pepper: str = _setting(
@@ -76,9 +81,10 @@ class Settings:
             "flush_interval_ms",
             "block_rows_max",
             "grpc_threads",
+            "grpc_streams_max",
         ):
             _require(getattr(self, name) > 0, name, "must be at least 1")
-        for name in ("idempotency_window_days", "shutdown_timeout_s"):
+        for name in ("idempotency_window_days", "journal_free_bytes_min", "shutdown_timeout_s"):
             _require(getattr(self, name) >= 0, name, "must be 0 or more")
         for name in SECRET_NAMES:
             _require(len(getattr(self, name)) not in range(1, 32), name, "must have at least 32 characters")

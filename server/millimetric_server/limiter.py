@@ -22,14 +22,25 @@ class Limiter:
         self._throttles: dict[RateLimit, Throttled] = {}
 
     def take(self, project: Project, name: str, cost: int = 1) -> float:
-        """Take tokens from the bucket; return 0, or the seconds to wait when there are too few."""
-        limit = self._limits.get(name)
-        if project.rate_limits is not None and name in project.rate_limits:
-            limit = project.rate_limits[name]
+        """Take tokens from the bucket; return 0, or the seconds to wait when there are too few.
+
+        A bucket never holds more than its burst: to take more at once is to wait for ever.
+        """
+        limit = self._find_limit(project, name)
         if limit is None:
             return 0.0
         result = self._throttle(limit).limit(f"{project.project_id}/{name}", cost=cost)
         return max(float(result.state.retry_after), 0.001) if result.limited else 0.0
+
+    def read_burst(self, project: Project, name: str) -> int | None:
+        """The most tokens that can be taken at once; None where there is no limit."""
+        limit = self._find_limit(project, name)
+        return None if limit is None else limit.burst
+
+    def _find_limit(self, project: Project, name: str) -> RateLimit | None:
+        if project.rate_limits is not None and name in project.rate_limits:
+            return project.rate_limits[name]
+        return self._limits.get(name)
 
     def _throttle(self, limit: RateLimit) -> Throttled:
         throttle = self._throttles.get(limit)

@@ -44,7 +44,7 @@ class Stage:
     def count_waiting(self) -> int:
         """How many events wait in the journal: all that a server without a store has."""
         lines = self.doors.http.get("/metrics").text.splitlines()
-        return next(int(float(line.split()[1])) for line in lines if line.startswith("millimetric_journal_events "))
+        return sum(int(float(line.split()[1])) for line in lines if line.startswith("millimetric_journal_events{"))
 
     @contextlib.contextmanager
     def full_disk(self) -> Iterator[None]:

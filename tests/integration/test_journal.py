@@ -16,8 +16,9 @@ from stores import NOW, make_row
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.journal.database import JournalError
+from millimetric_server.journal.blocks import Settlement
 from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.migrations import JournalError
 from millimetric_server.journal.seen import NewEvent
 from support.server_process import ServerProcess
 
@@ -72,7 +73,7 @@ def test_a_backlog_over_the_limit_is_refused_whole_and_the_rest_is_kept(tmp_path
     block = journal.read_block(1000)
     assert block is not None
     journal.mark_inflight(block)
-    journal.mark_loaded(block)
+    journal.mark_loaded(block, Settlement())
     assert journal.measure_backlog().rows == 0
     assert journal.append([NewEvent(make_row(event_id="after"))]).result(5).firsts == [None]
     journal.close()
@@ -129,7 +130,8 @@ def test_a_torn_write_ahead_log_is_recovered_up_to_the_last_commit(tmp_path: Pat
     assert 0 < rows < 20
     block = recovered.read_block(1000)
     assert block is not None
-    assert [row[2] for row in block.rows] == [str(number) for number in range(rows)]
+    unpacked = [row for entry in block.entries for row in entry.unpack()]
+    assert [row[2] for row in unpacked] == [str(number) for number in range(rows)]
     recovered.close()
 
 

@@ -1,15 +1,16 @@
 """From the journal into both kinds of store: once, in order, and out again when a person is forgotten."""
 
+import dataclasses
 import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from stores import DAY, NOW, Engine, make_row, open_engine
 
-from millimetric_server.journal.journal import Block
+from millimetric_server.journal.blocks import Block, Entry
+from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
 from support.clickhouse_server import ClickHouseServer
 
 _numbers = itertools.count()
@@ -54,10 +55,10 @@ def test_a_repeated_id_is_stored_once_and_answered_like_the_first(engine: Engine
 
 def test_a_block_that_is_sent_twice_is_counted_once(engine: Engine) -> None:
     """As after a crash between the insert and its checkpoint."""
-    rows = [list(msgspec.structs.astuple(make_row(event_id=f"b{number}"))) for number in range(3)]
-    block = Block(10, 12, "token-10-12", rows)
-    engine.loader._insert(block)
-    engine.loader._insert(block)
+    packed = b"".join(pack_row(make_row(event_id=f"b{number}")) for number in range(3))
+    block = Block("token-10-12", [Entry(10, "prj_a", 3, COLUMN_COUNT, packed)])
+    engine.loader._inserter.insert(block)
+    engine.loader._inserter.insert(dataclasses.replace(block, was_sent=True))
     assert engine.count("events") == 3
     assert engine.read_rollups() == engine.read_expected_rollups()
 
@@ -94,7 +95,9 @@ def test_late_replays_of_a_forgotten_person_stay_out_and_new_events_come_in(engi
         make_row(event_id="another", user_id="v", anonymous_id="phone", timestamp=NOW - DAY, received_at=NOW + 2000),
     )
     assert {row[0] for row in engine.store.query("SELECT event_id FROM events")} == {"new", "another"}
-    assert engine.loader.rows_erased == 2
+    (account,) = engine.journal.read_accounts()
+    assert account.dropped == {"forgotten": 2}
+    assert account.missing == 0
     assert engine.read_rollups() == engine.read_expected_rollups()
 
 

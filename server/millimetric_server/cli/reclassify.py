@@ -20,7 +20,8 @@ from millimetric_server.config import Settings
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import Project
 from millimetric_server.messages import Instant
-from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError, migrate
 from millimetric_server.store.patient_clickhouse import PatientClickHouse
 from millimetric_server.store.reclassify import Progress as Tell

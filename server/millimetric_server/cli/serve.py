@@ -9,8 +9,8 @@ import click
 from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting_options
 from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
-from millimetric_server.journal.database import JournalError
-from millimetric_server.store.clickhouse import StoreUnavailableError
+from millimetric_server.journal.migrations import JournalError
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
 
 if TYPE_CHECKING:

@@ -9,10 +9,17 @@ from millimetric_server.guards.rate_limit import check_rate
 from millimetric_server.guards.scope import check_scope
 from millimetric_server.guards.validate import validate
 
-GUARDS: tuple[Callable[[Call, Deps], None], ...] = (
+Guard = Callable[[Call, Deps], None]
+
+# What a stream has to pass before its first message; with every group of messages it passes all of them again, so that
+# a key that was revoked meanwhile ends it.
+CALLER_GUARDS: tuple[Guard, ...] = (
     authenticate,  # first: a stranger learns nothing, not even whether the body was well formed
     check_scope,  # before origin: what a kind may never do is told apart from where it may do it
     check_origin,  # before validate: the body of a foreign page is not looked at
+)
+GUARDS: tuple[Guard, ...] = (
+    *CALLER_GUARDS,
     validate,  # before the rate limit: a bad call costs its sender no token
     check_rate,  # last: from here on the call costs us something
 )

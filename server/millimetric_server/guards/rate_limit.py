@@ -5,6 +5,9 @@ from millimetric_server.errors import AppError, Reason
 
 
 def check_rate(call: Call, deps: Deps) -> None:
-    """Raise AppError rate_limited, with the seconds to wait."""
-    if call.rpc.limit and (wait_s := deps.limiter.take(call.project, call.rpc.limit)):
+    """Raise AppError rate_limited, with the seconds to wait. A stream pays for each event, other calls for themselves."""
+    if not call.rpc.limit:
+        return
+    cost = call.uncounted_events if call.rpc.is_stream else 1
+    if wait_s := deps.limiter.take(call.project, call.rpc.limit, cost):
         raise AppError(Reason.RATE_LIMITED, f"too many calls of {call.rpc.name}; try again later", retry_after_s=wait_s)

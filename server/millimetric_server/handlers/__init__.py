@@ -11,6 +11,7 @@ from millimetric_server.handlers.query import query
 from millimetric_server.handlers.sources import sources
 from millimetric_server.handlers.stats import stats
 from millimetric_server.handlers.track import track
+from millimetric_server.handlers.track_stream import track_stream
 from millimetric_server.messages import (
     BatchRequest,
     BatchResponse,
@@ -30,8 +31,10 @@ from millimetric_server.messages import (
     StatsResponse,
     TrackRequest,
     TrackResponse,
+    TrackStreamRequest,
+    TrackStreamResponse,
 )
-from millimetric_server.validate.events import validate_batch, validate_identify, validate_track
+from millimetric_server.validate.events import validate_batch, validate_identify, validate_track, validate_track_stream
 from millimetric_server.validate.explain import validate_explain
 from millimetric_server.validate.people import validate_forget, validate_get_erasure
 from millimetric_server.validate.reads import validate_query, validate_sources, validate_stats
@@ -47,6 +50,10 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, validate_track, 202, "track"),
     Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, validate_batch, 202, "batch"),
     Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
+    Rpc(
+        _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, validate_track_stream,
+        limit="track_stream", is_stream=True,
+    ),
     Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
     Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),

@@ -1,13 +1,13 @@
 """Identify: link a device to a person, as a `$identify` event."""
 
 from millimetric_server.call import Call, Deps, Steps
-from millimetric_server.handlers.ingest import has_opted_out, store_events
+from millimetric_server.handlers.ingest import drop_opted_out, store_events
 from millimetric_server.messages import DropReason, IdentifyResponse
 
 
 def identify(call: Call, deps: Deps) -> Steps:
     """Answer ok once the event is durable."""
-    if has_opted_out(call):
+    if drop_opted_out(call, deps):
         return IdentifyResponse(ok=True, dropped=DropReason.OPT_OUT)
     yield from store_events([call.request.event], call.request.ack, call, deps)
     return IdentifyResponse(ok=True)

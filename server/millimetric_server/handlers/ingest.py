@@ -1,13 +1,14 @@
-"""What Track, Batch and Identify share: the facts of the request, the append, the wait for the store."""
+"""What Track, Batch, Identify and TrackStream share: the facts of the request, the append, the wait for the store."""
 
 import functools
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from millimetric_server.call import Call, Deps
 from millimetric_server.control.origins import read_hosts
@@ -17,19 +18,31 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
+from millimetric_server.errors import Reason, Violation
+from millimetric_server.journal import ledger
 from millimetric_server.journal.journal import Appended
 from millimetric_server.journal.seen import NewEvent
-from millimetric_server.messages import Ack
+from millimetric_server.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
+from millimetric_server.validate.events import CheckedBatch
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def has_opted_out(call: Call) -> bool:
-    """Tell whether a browser's visitor asks not to be counted."""
+def drop_opted_out(call: Call, deps: Deps) -> bool:
+    """Tell whether a browser's visitor asks not to be counted; if so, the call's events are dropped."""
     get = call.headers.get
-    return call.key.kind is KeyKind.PUBLIC and is_opted_out(
+    has_opted_out = call.key.kind is KeyKind.PUBLIC and is_opted_out(
         get("sec-gpc", ""), get("dnt", ""), get("millimetric-ignore-opt-out", "")
     )
+    if has_opted_out:
+        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OPT_OUT.value, call.uncounted_events)
+    return has_opted_out
+
+
+def count_outcome(call: Call, deps: Deps, outcome: ledger.Outcome, reason: str, events: int) -> None:
+    """Count events of the call that are not stored."""
+    deps.journal.note(call.project.project_id, outcome, reason, events)
+    call.uncounted_events -= events
 
 
 def store_events(
@@ -40,9 +53,33 @@ def store_events(
     rows = [enrich(event, around) for event in events]
     new = [NewEvent(row, _digest(event) if event.event_id else b"") for row, event in zip(rows, events, strict=True)]
     appended: Appended = yield deps.journal.append(new)
+    call.uncounted_events -= len(new)  # the journal has counted them
     if ack is Ack.STORED:
         yield deps.loader.wait_loaded(appended.seq)
     return rows, appended
+
+
+def store_each(request: CheckedBatch, call: Call, deps: Deps) -> Generator["Future[Any]", Any, list[EventOutcome]]:
+    """Store the events that are good; returns the outcome of each, in order."""
+    good = [event for event in request.events if not isinstance(event, tuple)]
+    rejected = len(request.events) - len(good)
+    count_outcome(call, deps, ledger.Outcome.REJECTED, Reason.INVALID_PAYLOAD.value, rejected)
+    stored: Iterator[EventOutcome] = iter(())
+    if good:
+        rows, appended = yield from store_events(good, request.ack, call, deps)
+        stored = (
+            EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
+            for row, first in zip(rows, appended.firsts, strict=True)
+        )
+    return [
+        _reject(event, sent_id) if isinstance(event, tuple) else next(stored)
+        for event, sent_id in zip(request.events, request.sent_ids, strict=True)
+    ]
+
+
+def _reject(violations: tuple[Violation, ...], sent_id: str) -> EventOutcome:
+    errors = [FieldError(violation.field, violation.message) for violation in violations]
+    return EventOutcome(Outcome.REJECTED, sent_id or UNSET, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
 
 
 def read_surroundings(call: Call, deps: Deps) -> Surroundings:

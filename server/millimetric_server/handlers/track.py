@@ -1,13 +1,13 @@
 """Track: store one event."""
 
 from millimetric_server.call import Call, Deps, Steps
-from millimetric_server.handlers.ingest import has_opted_out, store_events
+from millimetric_server.handlers.ingest import drop_opted_out, store_events
 from millimetric_server.messages import DropReason, TrackResponse
 
 
 def track(call: Call, deps: Deps) -> Steps:
     """Answer the ids under which the event is stored; those of the first time for a duplicate."""
-    if has_opted_out(call):
+    if drop_opted_out(call, deps):
         return TrackResponse(ok=True, dropped=DropReason.OPT_OUT)
     (row,), appended = yield from store_events([call.request.event], call.request.ack, call, deps)
     stored = appended.firsts[0] or row

@@ -5,25 +5,21 @@ import logging
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from importlib import resources
+from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from millimetric_server.errors import AppError, Reason
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-_SCHEMA_VERSION = 1
+Item = TypeVar("Item")
 _GROUP_MAX = 256
 _RETRY_AFTER_S = 1.0
-
-
-class JournalError(Exception):
-    """The journal can't be opened; the message says what to do."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -36,33 +32,38 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def create_schema(connection: sqlite3.Connection) -> None:
-    """Make the tables if missing. Raises JournalError for a file of a newer server."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > _SCHEMA_VERSION:
-        raise JournalError(
-            f"the journal has version {version}, this server knows {_SCHEMA_VERSION}: run a newer millimetric"
-        )
-    connection.executescript(resources.files(__package__).joinpath("schema.sql").read_text())
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """Open the file to look into it, also beside a running server."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
 
 
-@dataclass(slots=True)
-class _Work:
-    action: Callable[[sqlite3.Connection], Any]
+@dataclass(slots=True, eq=False)
+class _Work(Generic[Item]):
+    """Something to do in the next transaction: an action, or an item for the writer's `append_all`."""
+
+    action: Callable[[sqlite3.Connection], Any] | None
+    item: Item | None
     future: "Future[Any]"
     result: Any = None
 
 
-class Writer:
+class Writer(Generic[Item]):
     """The one thread that writes the journal.
 
-    Work that arrives during a commit is done together in the next one; a lone piece of work waits for nothing.
+    Work that arrives during a commit is done together in the next one; a lone piece of work waits for nothing. Items
+    are handed to `append_all` together, since each statement costs the thread a turn with the interpreter.
     """
 
-    def __init__(self, connection: sqlite3.Connection, on_rollback: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        append_all: Callable[[sqlite3.Connection, Sequence[Item]], Sequence[Any]],
+        on_rollback: Callable[[], None],
+    ) -> None:
         self._connection = connection
+        self._append_all = append_all
         self._on_rollback = on_rollback
-        self._waiting: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Work[Item] | None] = queue.SimpleQueue()
         self._gate = threading.Lock()  # nothing is queued behind the end
         self._is_closed = False
         self.is_failing = False  # whether the last transaction was rolled back by the disk
@@ -82,15 +83,21 @@ class Writer:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def append(self, item: Item) -> "Future[Any]":
+        """Append the item in a transaction of the writer's thread; the future is as that of `transact`."""
+        return self._queue(_Work(None, item, Future()))
+
     def transact(self, action: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
         """Run the action in a transaction of the writer's thread.
 
         The future has the action's result once it is durable, or AppError overloaded, and then nothing was stored.
         """
-        work = _Work(action, Future())
+        return self._queue(_Work(action, None, Future()))
+
+    def _queue(self, work: _Work[Item]) -> "Future[Any]":
         with self._gate:
             if self._is_closed:
-                work.future.set_exception(_overloaded("the server is shutting down"))
+                work.future.set_exception(make_overloaded("the server is shutting down", _RETRY_AFTER_S))
             else:
                 self._waiting.put(work)
         return work.future
@@ -99,12 +106,11 @@ class Writer:
         while group := self._take_group():
             try:
                 with _transaction(self._connection):
-                    for work in group:
-                        work.result = work.action(self._connection)
+                    self._carry_out(group)
             except sqlite3.Error as error:
                 log.error("journal: %d writes failed and were rolled back: %s", len(group), error)  # noqa: TRY400 - expected when a disk is full
                 self.is_failing = True
-                self._fail(group, _overloaded("the journal is not writable"))
+                self._fail(group, make_overloaded("the journal is not writable", _RETRY_AFTER_S))
             except Exception as error:
                 log.exception("journal: a write failed and its group was rolled back")
                 self._fail(group, error)
@@ -113,7 +119,19 @@ class Writer:
                 for work in group:
                     work.future.set_result(work.result)
 
-    def _take_group(self) -> list[_Work]:
+    def _carry_out(self, group: list[_Work[Item]]) -> None:
+        """Do the work in its order; items that follow upon each other are appended together."""
+        for is_item, works in groupby(group, lambda work: work.action is None):
+            if is_item:
+                appends = list(works)
+                results = self._append_all(self._connection, [work.item for work in appends])  # type: ignore[misc]
+                for work, result in zip(appends, results, strict=True):
+                    work.result = result
+            else:
+                for work in works:
+                    work.result = work.action(self._connection)  # type: ignore[misc]
+
+    def _take_group(self) -> list[_Work[Item]]:
         """Wait for work; return what waits, or nothing at the end."""
         first = self._waiting.get()
         if first is None:
@@ -130,7 +148,7 @@ class Writer:
             group.append(work)
         return group
 
-    def _fail(self, group: list[_Work], error: Exception) -> None:
+    def _fail(self, group: list[_Work[Item]], error: Exception) -> None:
         with contextlib.suppress(sqlite3.Error):
             self._on_rollback()
         for work in group:
@@ -142,12 +160,18 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
-        connection.execute("COMMIT")
+        commit(connection)
     except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
 
 
-def _overloaded(message: str) -> AppError:
-    return AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S)
+def commit(connection: sqlite3.Connection) -> None:
+    """Make the transaction durable. Whatever was answered lies before this point; a crash after it loses nothing."""
+    connection.execute("COMMIT")
+
+
+def make_overloaded(message: str, retry_after_s: float) -> AppError:
+    """Make the refusal of a write that nothing was stored of."""
+    return AppError(Reason.OVERLOADED, message, retry_after_s=retry_after_s)

@@ -9,12 +9,15 @@ import msgspec
 import uuid_utils
 
 from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.journal import dead_letters
 from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.ledger import FORGOTTEN, Outcome, count_events
 from millimetric_server.messages import ErasureState
 
 _FIELDS = (
     "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual"
 )
+DEAD_LETTERS = "dead_letters"
 _PROJECT, _USER, _DEVICE, _TIME, _RECEIVED = (
     EventRow.__struct_fields__.index(name)
     for name in ("project_id", "user_id", "anonymous_id", "timestamp", "received_at")
@@ -54,6 +57,7 @@ class Erasures:
         self._users: dict[tuple[str, str], int] = {}
         self._devices: dict[tuple[str, str], int] = {}
         self._linked_devices: dict[tuple[str, str], int] = {}
+        self._projects: set[str] = set()
         for erasure in self._select("1 = 1"):
             self._remember(erasure)
 
@@ -85,6 +89,31 @@ class Erasures:
         self._update(erasure, "state = ?, plan = ?", (ErasureState.RUNNING, msgspec.json.encode(plan).decode()))
         self._remember(msgspec.structs.replace(erasure, plan=plan))
 
+    def remove_dead_letters(self, erasure: Erasure) -> int:
+        """Remove the forgotten people's rows from among the dead letters; returns how many this erasure removed."""
+
+        def remove(connection: Connection) -> int:
+            found = [
+                letter.dead_letter_id
+                for letter in dead_letters.read(connection, project_id=erasure.project_id)
+                if any(self.covers(row) for row in letter.unpack())
+            ]
+            removed = erasure.rows_removed.get(DEAD_LETTERS, 0) + len(found)
+            dead_letters.delete(connection, found)
+            count_events(connection, erasure.project_id, Outcome.DROPPED, len(found), FORGOTTEN)
+            figures = msgspec.json.encode({DEAD_LETTERS: removed}).decode()
+            connection.execute(
+                "UPDATE erasures SET rows_removed = ? WHERE erasure_id = ?", (figures, erasure.erasure_id)
+            )
+            return removed
+
+        removed: int = self._journal.transact(remove).result()
+        return removed
+
+    def concern(self, project_id: str) -> bool:
+        """Tell whether anybody of the project was forgotten, so that its rows have to be looked at."""
+        return project_id in self._projects
+
     def mark_done(self, erasure: Erasure, rows_removed: dict[str, int], residual: int, now_us: int) -> None:
         """Close the erasure with its figures."""
         figures = msgspec.json.encode(rows_removed).decode()
@@ -96,8 +125,6 @@ class Erasures:
 
     def covers(self, row: Sequence[Any]) -> bool:
         """Tell whether an EventRow (as a list) is of a forgotten person and older than the request."""
-        if not (self._users or self._devices):
-            return False
         device = row[_PROJECT], row[_DEVICE]
         if user_id := row[_USER]:
             asked = self._users.get((row[_PROJECT], user_id), 0)
@@ -108,6 +135,7 @@ class Erasures:
 
     def _remember(self, erasure: Erasure) -> None:
         project_id, asked = erasure.project_id, erasure.requested_at
+        self._projects.add(project_id)
         if erasure.user_id:
             _keep_newest(self._users, (project_id, erasure.user_id), asked)
         else:

@@ -1,24 +1,34 @@
 """Appends events durably and once: rows and idempotency index are one transaction (docs/adr/0005)."""
 
-import struct
+import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-import msgspec
 import uuid_utils
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.journal.database import Writer, connect, create_schema
+from millimetric_server.errors import AppError
+from millimetric_server.journal import dead_letters
+from millimetric_server.journal.blocks import Block, Entry, Piece, Refusals, Settlement, find_block_end
+from millimetric_server.journal.database import Writer, connect, make_overloaded
+from millimetric_server.journal.free_space import FreeSpace
+from millimetric_server.journal.ledger import FORGOTTEN, Account, Notes, Outcome, count_events, read_accounts
+from millimetric_server.journal.migrations import migrate
+from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
+from millimetric_server.journal.recovery import open_whole
 from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
 
-_encode = msgspec.msgpack.Encoder().encode
-_decode_rows = msgspec.msgpack.Decoder(list[list[Any]]).decode
+log = logging.getLogger(__name__)
+
 _MICROSECONDS_A_DAY = 86_400_000_000
+_ENTRY_ROWS_MAX = 1000
 _FULL_RETRY_S = 5.0
 
 
@@ -34,17 +44,6 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """Entries to load together: always the same for the same journal position, also after a crash."""
-
-    first_seq: int
-    last_seq: int
-    token: str
-    rows: list[list[Any]]
-    has_more: bool = False  # whether entries wait behind it already
-
-
-@dataclass(frozen=True, slots=True)
 class Backlog:
     """What waits for the loader."""
 
@@ -53,26 +52,46 @@ class Backlog:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Append:
+    """Events of one project to append, packed."""
+
+    events: Sequence[NewEvent]
+    packed: Sequence[bytes]
+
+    @property
+    def project_id(self) -> str:
+        return self.events[0].row.project_id
+
+
 class Journal:
     """The durable log of one server, in one SQLite file."""
 
-    def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int) -> None:
+    def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int, free_bytes_min: int = 0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
+        self._free_space = FreeSpace(path.parent, free_bytes_min)
         self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY)
-        self._connection = connect(path)
-        create_schema(self._connection)
+        self._connection = open_whole(path)
+        if found := migrate(self._connection):
+            log.debug("journal: %s has version %d", path.name, found)
         self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
         self._bytes = self.measure_backlog().bytes
-        self._writer = Writer(self._connection, on_rollback=self._recount)
+        self._notes = Notes()
+        self._writer = Writer(self._connection, self._append_all, on_rollback=self._recount)
         self.on_append: Callable[[], None] = lambda: None
 
     @property
     def is_accepting(self) -> bool:
         """Whether there is room, and the last commit reached the disk."""
-        return self._bytes < self._bytes_max and not self._writer.is_failing
+        return self._bytes < self._bytes_max and not self._free_space.is_low() and not self._writer.is_failing
+
+    @property
+    def waiting_bytes(self) -> int:
+        """The size of what waits for the loader."""
+        return self._bytes
 
     @property
     def conflicts(self) -> int:
@@ -85,20 +104,22 @@ class Journal:
 
     def close(self) -> None:
         """Make durable what waits, then close the file."""
+        self.flush_notes()
         self._writer.close()
         self._reader.close()
         self._connection.close()
 
     def append(self, events: Sequence[NewEvent]) -> "Future[Appended]":
-        """Append events; the future tells what became of them once they are durable, or fails as overloaded."""
-        blobs = [_encode(event.row) for event in events]
-        size = sum(map(len, blobs))
-        if self._bytes + size > self._bytes_max:
+        """Append events of one project; the future tells what became of them once they are durable.
+
+        It fails with AppError overloaded when there is no room or the disk refuses; then nothing was stored.
+        """
+        packed = [pack_row(event.row) for event in events]
+        if (refusal := self._check_room(sum(map(len, packed)))) is not None:
             future: Future[Appended] = Future()
-            message = "the journal is full, because ClickHouse does not take events"
-            future.set_exception(AppError(Reason.OVERLOADED, message, retry_after_s=_FULL_RETRY_S))
+            future.set_exception(refusal)
             return future
-        appended = self._writer.transact(lambda connection: self._append(connection, events, blobs))
+        appended: Future[Appended] = self._writer.append(_Append(events, packed))
         appended.add_done_callback(lambda _: self.on_append())  # not before: the loader would look too early
         return appended
 
@@ -118,17 +139,45 @@ class Journal:
         )
         return Backlog(entries, rows, size)
 
+    def note(self, project_id: str, outcome: Outcome, reason: str, events: int) -> None:
+        """Count events that do not reach the journal: rejected or dropped, and why."""
+        self._notes.add(project_id, outcome, reason, events)
+
+    def flush_notes(self) -> None:
+        """Write down what was noted; what can't be written now stays noted."""
+        if not (noted := self._notes.take()):
+            return
+
+        def write(connection: Connection) -> None:
+            for (project_id, outcome, reason), events in noted.items():
+                count_events(connection, project_id, outcome, events, reason)
+
+        try:
+            self._writer.transact(write).result()
+        except AppError:
+            self._notes.give_back(noted)
+
+    def read_accounts(self) -> list[Account]:
+        """Read what became of the events of each project, in one snapshot."""
+        with self._reader_lock:
+            return read_accounts(self._reader)
+
+    def read_newest_seq(self) -> int:
+        """The number of the newest entry, or 0 when none waits."""
+        ((newest,),) = self.read("SELECT coalesce(max(seq), 0) FROM entries")
+        return int(newest)
+
     def read_block(self, rows_max: int) -> Block | None:
         """Read the next block to load: what was in flight at a crash, or else as many entries as fit."""
         ((loaded, inflight),) = self.read("SELECT loaded, inflight FROM loader_position")
-        ((newest,),) = self.read("SELECT coalesce(max(seq), 0) FROM entries")  # first: later arrivals gather
-        last = inflight if inflight > loaded else self._find_block_end(loaded, rows_max)
-        entries = self.read("SELECT seq, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq", (loaded, last))
+        newest = self.read_newest_seq()  # first: later arrivals gather
+        was_sent = bool(entries := self._read_entries(loaded, inflight))
+        if not was_sent:
+            entries = self._read_entries(loaded, find_block_end(self.read, loaded, rows_max))
         if not entries:
             return None
-        first, last = entries[0][0], entries[-1][0]
-        rows = [row for _, blob in entries for row in _decode_rows(blob)]
-        return Block(first, last, f"{self._journal_id}-{first}-{last}", rows, has_more=newest > last)
+        token = f"{self._journal_id}-{entries[0].seq}-{entries[-1].seq}"
+        return Block(token, entries, was_sent=was_sent, has_more=newest > entries[-1].seq)
 
     def mark_inflight(self, block: Block) -> None:
         """Fix the block's bounds before it is sent, so that a retry after a crash is the same block."""
@@ -136,18 +185,46 @@ class Journal:
             lambda connection: connection.execute("UPDATE loader_position SET inflight = ?", (block.last_seq,))
         ).result()
 
-    def mark_loaded(self, block: Block) -> None:
-        """Record that ClickHouse holds the block, and drop its entries."""
+    def mark_loaded(self, block: Block, settlement: Settlement) -> None:
+        """Record what became of the block's rows, and drop its entries."""
 
         def advance(connection: Connection) -> None:
-            ((size,),) = connection.execute(
-                "SELECT coalesce(sum(length(rows)), 0) FROM entries WHERE seq <= ?", (block.last_seq,)
-            )
+            for project_id, events in settlement.stored.items():
+                count_events(connection, project_id, Outcome.STORED, events)
+            for project_id, events in settlement.forgotten.items():
+                count_events(connection, project_id, Outcome.DROPPED, events, FORGOTTEN)
+            dead_letters.insert(connection, settlement.refused, time.time_ns() // 1000)
+            connection.execute("DELETE FROM refusals")
             connection.execute("DELETE FROM entries WHERE seq <= ?", (block.last_seq,))
             connection.execute("UPDATE loader_position SET loaded = ?", (block.last_seq,))
-            self._bytes -= size
+            self._bytes -= block.bytes
 
         self._writer.transact(advance).result()
+
+    def note_refusal(self, piece: Piece, reason: str, message: str) -> None:
+        """Record that ClickHouse refused a piece of the block in flight, before smaller pieces of it are sent."""
+        values = (piece.first_row, piece.row_count, reason, message)
+        self._writer.transact(
+            lambda connection: connection.execute("INSERT OR REPLACE INTO refusals VALUES (?, ?, ?, ?)", values)
+        ).result()
+
+    def read_refusals(self) -> Refusals:
+        """Read which pieces of the block in flight were refused, with reason and message."""
+        rows = self.read("SELECT first_row, row_count, reason, message FROM refusals")
+        return {Piece(first_row, row_count): (reason, message) for first_row, row_count, reason, message in rows}
+
+    def take_back_dead_letters(self) -> int:
+        """Let the loader try again what somebody asked to be tried again; returns how many rows."""
+        if not self.read("SELECT 1 FROM dead_letters WHERE is_retried LIMIT 1"):
+            return 0
+
+        def take_back(connection: Connection) -> int:
+            rows, size = dead_letters.take_back(connection)
+            self._bytes += size
+            return int(rows)
+
+        rows: int = self._writer.transact(take_back).result()
+        return rows
 
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""
@@ -165,27 +242,68 @@ class Journal:
         (journal_id,) = self._connection.execute("SELECT journal_id FROM loader_position").fetchone()
         return str(journal_id)
 
+    def _read_entries(self, after: int, last: int) -> list[Entry]:
+        statement = (
+            "SELECT seq, project_id, row_count, column_count, rows FROM entries WHERE seq > ? AND seq <= ? ORDER BY seq"
+        )
+        return [Entry(*row) for row in self.read(statement, (after, last))]
+
+    def _check_room(self, size: int) -> AppError | None:
+        if self._bytes + size > self._bytes_max:
+            return make_overloaded("the journal is full, because ClickHouse does not take events", _FULL_RETRY_S)
+        if self._free_space.is_low():
+            return make_overloaded("the journal's disk is almost full", _FULL_RETRY_S)
+        return None
+
     def _recount(self) -> None:
         self._bytes = self.measure_backlog().bytes
 
-    def _find_block_end(self, loaded: int, rows_max: int) -> int:
-        """The last of the entries after `loaded` that fit into a block; at least one."""
-        last, rows = loaded, 0
-        for seq, row_count in self.read(
-            "SELECT seq, row_count FROM entries WHERE seq > ? ORDER BY seq LIMIT ?", (loaded, rows_max)
-        ):
-            if rows and rows + row_count > rows_max:
-                break
-            last, rows = seq, rows + row_count
-        return last
-
-    def _append(self, connection: Connection, events: Sequence[NewEvent], blobs: list[bytes]) -> Appended:
+    def _append_all(self, connection: Connection, appends: Sequence[_Append]) -> list[Appended]:
+        """Append what came in during the last commit: one look at the index, and few entries."""
+        events = list(chain.from_iterable(append.events for append in appends))
         firsts = self._seen.record(connection, events)
-        accepted = [blob for blob, first in zip(blobs, firsts, strict=True) if first is None]
-        if not accepted:
-            ((seq,),) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries")
-            return Appended(seq, firsts)
-        rows = b"\xdd" + struct.pack(">I", len(accepted)) + b"".join(accepted)  # a msgpack array of 32-bit length
-        cursor = connection.execute("INSERT INTO entries (row_count, rows) VALUES (?, ?)", (len(accepted), rows))
-        self._bytes += len(rows)
-        return Appended(cursor.lastrowid or 0, firsts)
+        received, duplicates, gathered = Counter[str](), Counter[str](), _Gathered(connection)
+        results, start = [], 0
+        for append in appends:
+            answers = firsts[start : start + len(append.events)]
+            start += len(append.events)
+            accepted = [packed for packed, first in zip(append.packed, answers, strict=True) if first is None]
+            received[append.project_id] += len(answers)
+            duplicates[append.project_id] += len(answers) - len(accepted)
+            results.append(Appended(gathered.add(append.project_id, accepted), answers))
+        self._bytes += gathered.write()
+        for project_id, count in received.items():
+            count_events(connection, project_id, Outcome.RECEIVED, count)
+            count_events(connection, project_id, Outcome.DUPLICATE, duplicates[project_id])
+        return results
+
+
+class _Gathered:
+    """Rows of one commit on their way into entries: one for each run of calls of the same project."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        (self._newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
+        statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'"
+        (self._last_number,) = connection.execute(statement).fetchone()
+        self._entries: list[tuple[int, str, list[bytes]]] = []
+
+    def add(self, project_id: str, rows: Sequence[bytes]) -> int:
+        """Add rows; returns the number of the entry that will hold them. Without rows it is the newest that waits."""
+        if rows:
+            newest = self._entries[-1] if self._entries else None
+            if newest is None or newest[1] != project_id or len(newest[2]) + len(rows) > _ENTRY_ROWS_MAX:
+                self._newest = self._last_number = self._last_number + 1
+                self._entries.append((self._newest, project_id, []))
+            self._entries[-1][2].extend(rows)
+        return self._newest
+
+    def write(self) -> int:
+        """Insert the entries and return their size in bytes."""
+        size = 0
+        for seq, project_id, rows in self._entries:
+            packed = b"".join(rows)
+            size += len(packed)
+            values = (seq, project_id, len(rows), COLUMN_COUNT, packed)
+            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", values)
+        return size

@@ -1,7 +1,10 @@
--- Accepted events that ClickHouse does not hold yet: the rows of one commit, as a msgpack array of EventRow.
+-- Accepted events that ClickHouse does not hold yet. An entry has rows of one project, as one call or several calls of
+-- the same commit brought them: the msgpack values of all their fields, row after row (see packed_rows.py).
 CREATE TABLE IF NOT EXISTS entries (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id TEXT NOT NULL,
     row_count INTEGER NOT NULL,
+    column_count INTEGER NOT NULL,
     rows BLOB NOT NULL
 );
 
@@ -13,6 +16,39 @@ CREATE TABLE IF NOT EXISTS loader_position (
     inflight INTEGER NOT NULL,
     journal_id TEXT NOT NULL
 );
+
+-- The pieces of the block in flight that ClickHouse refused. Noted before a half of one is sent, so that after a crash
+-- no row goes out in another piece than before. A refused piece of one row becomes a dead letter.
+CREATE TABLE IF NOT EXISTS refusals (
+    first_row INTEGER NOT NULL,
+    row_count INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    PRIMARY KEY (first_row, row_count)
+);
+
+-- Rows that ClickHouse refused, set aside so that they do not block the others. `row` is packed as in entries.
+CREATE TABLE IF NOT EXISTS dead_letters (
+    dead_letter_id INTEGER PRIMARY KEY AUTOINCREMENT,
+    project_id TEXT NOT NULL,
+    row_count INTEGER NOT NULL,
+    column_count INTEGER NOT NULL,
+    rows BLOB NOT NULL,
+    refused_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    message TEXT NOT NULL,
+    is_retried INTEGER NOT NULL DEFAULT 0
+);
+
+-- What became of the events of each project: received, stored, duplicate, rejected, dropped. Changed in the same
+-- transactions as entries and dead letters, so that in every snapshot received is the sum of all the others.
+CREATE TABLE IF NOT EXISTS ledger (
+    project_id TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    PRIMARY KEY (project_id, outcome, reason)
+) WITHOUT ROWID;
 
 -- Every event id of the idempotency window as a key of 25 bytes, with what its first answer said. Rows stand in
 -- the order of receipt; a small index beside them costs a third of a table that is sorted by random ids.
@@ -38,5 +74,3 @@ CREATE TABLE IF NOT EXISTS erasures (
     rows_removed TEXT NOT NULL DEFAULT '{}',
     residual INTEGER NOT NULL DEFAULT 0
 );
-
-PRAGMA user_version = 1;

@@ -4,16 +4,21 @@ import functools
 import hashlib
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from sqlite3 import Connection
+from typing import TypeVar
 
 from millimetric_server.enrich.event_row import EventRow
 
 log = logging.getLogger(__name__)
 
+Item = TypeVar("Item")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_LOOKUP_MAX = 500  # ids a statement, under SQLite's bound on variables
+# Rows a statement. Few statements, because each costs the writer's thread a turn with the interpreter; few sizes,
+# because SQLite prepares each text once.
+_CHUNKS = (512, 64, 8, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,10 @@ class SeenIds:
         self.conflicts = 0
 
     def record(self, connection: Connection, events: Sequence[NewEvent]) -> list[FirstAnswer | None]:
-        """Enter the ids that are new; return the first answers of those that are not, in order."""
+        """Enter the ids that are new; return the first answers of those that are not, in order.
+
+        The events are those of one commit, in the order of their receipt.
+        """
         if not self._window_us:
             return [None] * len(events)
         keys = [_make_key(event.row.project_id, event.row.event_id) for event in events]
@@ -56,7 +64,9 @@ class SeenIds:
             else:
                 firsts.append(seen[1])
                 self._compare(seen[0], event)
-        connection.executemany("INSERT OR REPLACE INTO seen VALUES (?, ?, ?, ?, ?)", new)
+        for chunk in _split(new):
+            values = ", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))
+            connection.execute(f"INSERT OR REPLACE INTO seen VALUES {values}", list(chain.from_iterable(chunk)))
         return firsts
 
     def prune(self, connection: Connection, now_us: int, rows_max: int) -> int:
@@ -72,14 +82,13 @@ class SeenIds:
         """Look up the ids that callers sent; those that the server made just now can't be known yet."""
         wanted = [key for key, event in zip(keys, events, strict=True) if event.content]
         known = {}
-        for start in range(0, len(wanted), _LOOKUP_MAX):
-            chunk = wanted[start : start + _LOOKUP_MAX]
+        oldest = events[0].row.received_at - self._window_us
+        for chunk in _split(wanted):
+            places = ", ".join("?" * len(chunk))
             statement = (
-                "SELECT key, content, anonymous_id, session_id FROM seen "
-                f"WHERE key IN ({','.join('?' * len(chunk))}) AND received_at >= ?"
+                f"SELECT key, content, anonymous_id, session_id FROM seen WHERE key IN ({places}) AND received_at >= ?"
             )
-            oldest = events[0].row.received_at - self._window_us
-            for key, content, anonymous_id, session_id in connection.execute(statement, (*chunk, oldest)):
+            for key, content, anonymous_id, session_id in connection.execute(statement, (*chunk, oldest)).fetchall():
                 known[key] = content, FirstAnswer(anonymous_id, session_id)
         return known
 
@@ -89,6 +98,15 @@ class SeenIds:
             log.warning(
                 "project %s: an event_id was sent again with other content; the first is kept", event.row.project_id
             )
+
+
+def _split(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Split into chunks of the sizes of `_CHUNKS`, the largest first."""
+    start = 0
+    for size in _CHUNKS:
+        while len(items) - start >= size:
+            yield items[start : start + size]
+            start += size
 
 
 def _make_key(project_id: str, event_id: str) -> bytes:

@@ -40,6 +40,8 @@ from millimetric_server.messages.ingest import (
     Outcome,
     TrackRequest,
     TrackResponse,
+    TrackStreamRequest,
+    TrackStreamResponse,
 )
 from millimetric_server.messages.privacy import (
     ErasureState,
@@ -109,6 +111,8 @@ __all__ = [
     "StoredEvent",
     "TrackRequest",
     "TrackResponse",
+    "TrackStreamRequest",
+    "TrackStreamResponse",
     "UndecodableEvent",
     "WireEnum",
     "decode_custom",

@@ -36,6 +36,7 @@ class Outcome(WireEnum):
     STORED = "stored"
     DUPLICATE = "duplicate"
     REJECTED = "rejected"
+    DROPPED = "dropped"
 
 
 class TrackRequest(Event):
@@ -107,3 +108,17 @@ class IdentifyResponse(Message):
 
     ok: bool
     dropped: DropReason | UnsetType = UNSET
+
+
+class TrackStreamRequest(Message):
+    """One event of a stream."""
+
+    sequence: int | None = None
+    event: Event | None = None
+
+
+class TrackStreamResponse(Message):
+    """What became of one event of a stream."""
+
+    sequence: int
+    outcome: EventOutcome

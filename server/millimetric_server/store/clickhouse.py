@@ -15,8 +15,16 @@ from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from urllib3 import Timeout
 
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.store.faults import (
+    Outage,
+    RowsRefusedError,
+    StoreUnavailableError,
+    describe_fault,
+    name_row_fault,
+)
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +33,7 @@ Rows = Sequence[Sequence[Any]]
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
 _SETTINGS = {"async_insert": 0}
 _READ_THREADS = 4
-_CONNECT_TIMEOUT_S = 3
+_CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
 _READ_TIMEOUT_S = 10
 # A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
@@ -37,18 +45,14 @@ _READ_SETTINGS = {
 }
 
 
-class StoreUnavailableError(Exception):
-    """ClickHouse did not answer, or answered with a fault of its own. The text is for the log only."""
-
-
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """A block of rows as columns, and the token that makes a second insert of it harmless."""
+    """Packed rows in one of ClickHouse's input formats, and the token that makes a second insert of them harmless."""
 
     table: str
     column_names: Sequence[str]
-    column_types: Sequence[str]
-    columns: Sequence[Sequence[Any]]
+    format_name: str
+    rows: bytes
     deduplication_token: str
 
 
@@ -66,6 +70,7 @@ class ClickHouse:
         self._readers = ThreadPoolExecutor(
             _READ_THREADS, thread_name_prefix="store-read", initializer=self._set_read_timeout
         )
+        self._outage = Outage(_READ_TIMEOUT_S)
 
     def open(self) -> None:
         """Connect and make the database. Raises StoreUnavailableError.
@@ -82,7 +87,7 @@ class ClickHouse:
                 client.close()
                 self._client()
             except Exception as error:
-                raise StoreUnavailableError(_first_line(error)) from error
+                raise StoreUnavailableError(describe_fault(error)) from error
 
     @staticmethod
     def _prepare_folders(engine: Path) -> None:
@@ -119,24 +124,46 @@ class ClickHouse:
         """Run a caller's query on the readers' threads. The future fails with AppError upstream_failed."""
         return self._readers.submit(self._read, statement, parameters)
 
-    def insert(self, block: Insert) -> None:
-        """Insert a block; the same token again inserts nothing, here and in the views. Raises StoreUnavailableError."""
+    def insert(self, table: str, columns: Mapping[str, str], values: Sequence[Sequence[Any]]) -> None:
+        """Insert the values of these columns (name: type). Raises StoreUnavailableError."""
+        self._call(
+            lambda client: client.insert(
+                table,
+                values,
+                column_names=list(columns),
+                column_type_names=list(columns.values()),
+                column_oriented=True,
+                settings=_SETTINGS,
+            )
+        )
+
+    def insert_block(self, block: Insert) -> None:
+        """Insert packed rows; the same token again inserts nothing, here and in the views.
+
+        Raises StoreUnavailableError when it is not known whether they are in, RowsRefusedError when none is.
+        """
         settings = _SETTINGS | {
             "insert_deduplicate": 1,
             "insert_deduplication_token": block.deduplication_token,
             "deduplicate_blocks_in_dependent_materialized_views": 1,
             "max_partitions_per_insert_block": 0,
         }
-        self._call(
-            lambda client: client.insert(
-                block.table,
-                block.columns,
-                column_names=block.column_names,
-                column_type_names=block.column_types,
-                column_oriented=True,
-                settings=settings,
-            )
-        )
+
+        def insert(client: Any) -> None:
+            try:
+                client.raw_insert(
+                    block.table,
+                    column_names=block.column_names,
+                    insert_block=block.rows,
+                    fmt=block.format_name,
+                    settings=settings,
+                )
+            except ClickHouseError as error:
+                if (reason := name_row_fault(error)) is not None:
+                    raise RowsRefusedError(reason, str(error)) from None
+                raise
+
+        self._call(insert)
 
     def is_reachable(self) -> bool:
         """Tell whether a trivial query is answered."""
@@ -147,6 +174,8 @@ class ClickHouse:
 
     def _read(self, statement: str, parameters: Mapping[str, Any]) -> Rows:
         try:
+            if not self._outage.may_try():
+                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
             return self.query(statement, parameters, **_READ_SETTINGS)
         except StoreUnavailableError as error:
             log.warning("a read failed in ClickHouse: %s", error)
@@ -154,9 +183,12 @@ class ClickHouse:
 
     def _call(self, action: Any) -> Any:
         try:
-            return action(self._client())
+            result = action(self._client())
         except (ClickHouseError, OSError, RuntimeError) as error:
-            raise StoreUnavailableError(_first_line(error)) from error
+            self._outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
+            raise StoreUnavailableError(describe_fault(error)) from error
+        self._outage.note(has_answered=True)
+        return result
 
     def _client(self) -> Any:
         client = getattr(self._local, "client", None)
@@ -171,22 +203,23 @@ class ClickHouse:
 
     def _connect(self, database: str | None) -> Any:
         options: dict[str, Any] = {"dsn": self.url, "database": database}
-        if not self.is_embedded:
-            options |= {
-                "connect_timeout": _CONNECT_TIMEOUT_S,
-                "send_receive_timeout": getattr(self._local, "timeout_s", self._write_timeout_s),
-                "autogenerate_session_id": False,
-                "query_retries": 0,
-            }
-        return clickhouse_connect.get_client(**options)
+        if self.is_embedded:
+            return clickhouse_connect.get_client(**options)
+        client: Any = clickhouse_connect.get_client(
+            **options,
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            send_receive_timeout=_CONNECT_TIMEOUT_S,
+            autogenerate_session_id=False,
+            query_retries=0,
+        )
+        client.timeout = Timeout(
+            connect=_CONNECT_TIMEOUT_S, read=getattr(self._local, "timeout_s", self._write_timeout_s)
+        )
+        return client
 
 
 def _quote(identifier: str) -> str:
     return "`" + identifier.replace("\\", "\\\\").replace("`", "\\`") + "`"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:500]
 
 
 @contextlib.contextmanager

@@ -6,9 +6,10 @@ Every step can be repeated: what is touched is kept in the journal before the fi
 import logging
 import time
 
-from millimetric_server.journal.erasures import Erasure, Erasures, Plan
+from millimetric_server.journal.erasures import DEAD_LETTERS, Erasure, Erasures, Plan
 from millimetric_server.messages import ErasureState
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.rollups import WAIT_FOR_DELETION, rebuild, split_ids
 from millimetric_server.store.statements import read_statement
 
 log = logging.getLogger(__name__)
@@ -20,8 +21,6 @@ MATCH = (
     "project_id = {project:String} AND (received_at <= fromUnixTimestamp64Micro({asked:Int64}) "
     "OR timestamp < fromUnixTimestamp64Micro({asked:Int64})) AND "
 )
-_REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
-_WAIT = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
 
 
 def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None:
@@ -33,28 +32,20 @@ def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None
     if erasure.state is ErasureState.QUEUED:
         plan = _make_plan(store, erasure)
         erasures.mark_running(erasure, plan)
+    removed = {DEAD_LETTERS: erasures.remove_dead_letters(erasure)}
     if not plan.rows_before["events"]:
-        erasures.mark_done(erasure, dict.fromkeys(plan.rows_before, 0), 0, time.time_ns() // 1000)
+        erasures.mark_done(erasure, dict.fromkeys(plan.rows_before, 0) | removed, 0, time.time_ns() // 1000)
         return
     match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
     parameters = _parameters(erasure, plan.devices)
-    store.command(read_statement("forget.delete_events").replace("%MATCH%", match), parameters, **_WAIT)
+    store.command(read_statement("forget.delete_events").replace("%MATCH%", match), parameters, **WAIT_FOR_DELETION)
     rebuild(store, erasure.project_id, plan.days, plan.sessions)
     after = _count_rollups(store, erasure.project_id, plan)
     ((_, _, residual),) = store.query(read_statement("forget.touched").replace("%MATCH%", match), parameters)
     after["events"] = residual
-    removed = {table: plan.rows_before[table] - after[table] for table in plan.rows_before}
+    removed |= {table: plan.rows_before[table] - after[table] for table in plan.rows_before}
     erasures.mark_done(erasure, removed, residual, time.time_ns() // 1000)
     log.info("erasure %s: done, %d events removed, residual %d", erasure.erasure_id, removed["events"], residual)
-
-
-def rebuild(store: ClickHouse, project_id: str, days: tuple[str, ...], sessions: tuple[str, ...]) -> None:
-    """Make a project's days and sessions equal to its events again. Raises StoreUnavailableError."""
-    parameters = {"project": project_id, "days": list(days), "sessions": list(sessions)}
-    for part, wanted in (("days", days), ("sessions", sessions)):
-        if wanted:
-            store.command(read_statement(f"rebuild.delete_{part}"), parameters, **_WAIT)
-            store.command(read_statement(f"rebuild.insert_{part}"), parameters, **_REPEATED_INSERT)
 
 
 def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
@@ -79,9 +70,12 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
 
 
 def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:
-    parameters = {"project": project_id, "days": list(plan.days), "sessions": list(plan.sessions)}
-    ((daily_rollup, sessions),) = store.query(read_statement("forget.count_rollups"), parameters)
-    return {"daily_rollup": daily_rollup, "sessions": sessions}
+    counts = {}
+    for table, part, ids in (("daily_rollup", "days", plan.days), ("sessions", "sessions", plan.sessions)):
+        statement = read_statement(f"forget.count_{part}")
+        found = (store.query(statement, {"project": project_id, part: chunk}) for chunk in split_ids(ids))
+        counts[table] = sum(count for ((count,),) in found)
+    return counts
 
 
 def _parameters(erasure: Erasure, devices: tuple[str, ...]) -> dict[str, object]:

@@ -6,23 +6,26 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from concurrent.futures import Future
 
-from millimetric_server.enrich.event_row import COLUMN_TYPES
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.journal.blocks import Block
 from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Block, Journal
-from millimetric_server.store.clickhouse import ClickHouse, Insert, StoreUnavailableError
+from millimetric_server.journal.journal import Journal
+from millimetric_server.store.block_insert import BlockInserter
+from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.eraser import run_erasure
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import migrate
 
 log = logging.getLogger(__name__)
 
-_COLUMN_NAMES = tuple(COLUMN_TYPES)
-_TYPES = tuple(COLUMN_TYPES.values())
 _BACKOFF_MAX_S = 5.0
 _NICENESS = 10
+_TICK_S = 1.0
 _PRUNE_EVERY_S = 60.0
+_REFUSED_MAX = 10_000
 
 
 class Loader:
@@ -40,6 +43,7 @@ class Loader:
         self._journal = journal
         self._erasures = erasures
         self._store = store
+        self._inserter = BlockInserter(journal, erasures, store)
         self._flush_interval_s = flush_interval_ms / 1000
         self._block_rows_max = block_rows_max
         self._wake = threading.Condition()
@@ -49,10 +53,9 @@ class Loader:
         self._is_prepared = False
         self._loaded_seq = 0
         self._waiting: list[tuple[int, Future[None]]] = []
+        self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._pruned_at = time.monotonic()
-        self.rows_loaded = 0
-        self.rows_erased = 0
         self.failing_since: float | None = None
 
     def start(self) -> None:
@@ -82,6 +85,7 @@ class Loader:
         """Load soon; the future is done once ClickHouse holds the journal's entries up to seq.
 
         It fails with AppError upstream_failed when ClickHouse does not take them; they stay durable and come later.
+        So it does when it refused a row of the entry, which is a dead letter then.
         """
         future: Future[None] = Future()
         with self._wake:
@@ -125,48 +129,54 @@ class Loader:
     def _wait_for_work(self) -> None:
         """Sleep until there is work, then long enough for a block to gather, unless someone waits for it."""
         with self._wake:
-            self._wake.wait_for(lambda: self._has_work or self._is_closing, timeout=_PRUNE_EVERY_S)
+            self._wake.wait_for(lambda: self._has_work or self._is_closing, timeout=_TICK_S)
             self._wake.wait_for(lambda: self._is_urgent or self._is_closing, timeout=self._flush_interval_s)
             self._has_work = self._is_urgent = False
 
     def _drain(self) -> None:
         """Load what the journal holds now; what arrives meanwhile gathers for a block of its own."""
+        self._journal.flush_notes()
+        self._journal.take_back_dead_letters()
         block = self._journal.read_block(self._block_rows_max)
         while block is not None:
             self._load(block)
             goes_on = block.has_more or self._is_closing
             block = self._journal.read_block(self._block_rows_max) if goes_on else None
         while pending := self._erasures.read_pending():
+            # What was received before the request has to be where the erasure looks for it. And other events do not
+            # wait for a queue of erasures.
+            self._load_up_to(self._journal.read_newest_seq())
             run_erasure(self._store, self._erasures, pending[0])
-            if (block := self._journal.read_block(self._block_rows_max)) is not None:
-                self._load(block)  # events do not wait for a queue of erasures
         if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
             self._pruned_at = time.monotonic()
             while self._journal.prune_seen(time.time_ns() // 1000):
                 pass
         self._answer_waiting()
 
+    def _load_up_to(self, seq: int) -> None:
+        while (block := self._journal.read_block(self._block_rows_max)) is not None:
+            self._load(block)
+            if block.last_seq >= seq:
+                return
+
     def _load(self, block: Block) -> None:
         self._journal.mark_inflight(block)
-        self._insert(block)
-        self._journal.mark_loaded(block)
+        settlement = self._inserter.insert(block)
+        self._journal.mark_loaded(block, settlement)
+        self._refused_seqs.extend(settlement.refused_seqs)
         self._loaded_seq = block.last_seq
         self._answer_waiting()
 
-    def _insert(self, block: Block) -> None:
-        """Insert the block's rows but those of forgotten people."""
-        rows = [row for row in block.rows if not self._erasures.covers(row)]
-        if rows:
-            self._store.insert(Insert("events", _COLUMN_NAMES, _TYPES, list(zip(*rows, strict=True)), block.token))
-        self.rows_loaded += len(rows)
-        self.rows_erased += len(block.rows) - len(rows)
-
     def _answer_waiting(self) -> None:
         with self._wake:
-            done = [future for seq, future in self._waiting if seq <= self._loaded_seq]
+            done = [(seq, future) for seq, future in self._waiting if seq <= self._loaded_seq]
             self._waiting = [(seq, future) for seq, future in self._waiting if seq > self._loaded_seq]
-        for future in done:
-            future.set_result(None)
+        for seq, future in done:
+            if seq in self._refused_seqs:
+                message = "the analytics store refused an event; it is durable and set aside for the operator"
+                future.set_exception(AppError(Reason.UPSTREAM_FAILED, message))
+            else:
+                future.set_result(None)
 
     def _pause(self, seconds: float) -> None:
         with self._wake:

@@ -3,7 +3,8 @@
 import time
 from typing import Any
 
-from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import StoreUnavailableError
 
 _TRIES_MAX = 6
 _FIRST_PAUSE_S = 0.2

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from millimetric_server.enrich.attribution import RULE_SETS, Attribution, classify
-from millimetric_server.store.clickhouse import ClickHouse, Insert, Rows, StoreUnavailableError
+from millimetric_server.store.clickhouse import ClickHouse, Rows
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.filters import Conditions
 from millimetric_server.store.rollup_repair import WorkTables, repair_rollups
 from millimetric_server.store.statements import read_statement
@@ -200,7 +201,7 @@ def _insert_answers(store: ClickHouse, work: WorkTables, answers: list[tuple[Vis
         for visit, answer in answers
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
-    store.insert(Insert(work.answers, tuple(_ANSWER_TYPES), tuple(_ANSWER_TYPES.values()), columns, ""))
+    store.insert(work.answers, _ANSWER_TYPES, columns)
 
 
 def _rewrite_month(store: ClickHouse, scope: Scope, work: WorkTables, month: int) -> None:

@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from millimetric_server.store.clickhouse import ClickHouse, StoreUnavailableError
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.statements import read_statement
 
 _SESSIONS_A_PASS = 200_000
@@ -109,7 +110,7 @@ def _rebuild(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[
 
 
 def _find_wrong(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> list[str]:
-    statement, parameters = _fill_in(f"reclassify.wrong_{rollup.name}", work, rollup, chosen)
+    statement, parameters = _fill_in(f"rebuild.wrong_{rollup.name}", work, rollup, chosen)
     return [wrong for (wrong,) in store.query(statement, parameters)]
 
 

@@ -6,24 +6,31 @@ import time
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import uuid_utils
 
 from millimetric_server.call import Call, Deps
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.guards import GUARDS
+from millimetric_server.guards import CALLER_GUARDS, GUARDS
+from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
 from millimetric_server.transport.metrics import count_request
 
 log = logging.getLogger(__name__)
 
 
+Body = TypeVar("Body")
+Result = TypeVar("Result")
+Steps = Generator["Future[Any]", Any, Result]
+_GROUP_MAX = 500
+
+
 @dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Generic[Body]):
     """An encoded response, or the planned error that stands in its place."""
 
-    body: bytes = b""
+    body: Body
     error: AppError | None = None
 
 
@@ -32,16 +39,24 @@ def make_request_id() -> str:
     return str(uuid_utils.uuid7())
 
 
-def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Generator["Future[Any]", Any, Reply]:
-    """Carry out a call; yields each future that the door must wait for in its own way."""
+def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Reply[bytes]]:
+    """Carry out a unary call; yields each future that the door must wait for in its own way."""
     began = time.perf_counter()
+    reply = yield from carry_out(call, deps, encode, b"")
+    count_call(call, reply.error, began)
+    return reply
+
+
+def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Steps[Reply[Body]]:
+    """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
+    error: AppError
     try:
         for guard in GUARDS:
             guard(call, deps)
         response = yield from call.rpc.handler(call, deps)
-        reply = Reply(encode(response))
-    except AppError as error:
-        reply = Reply(error=error)
+        return Reply(encode(response))
+    except AppError as planned:
+        error = planned
         failure = error.failure
         if log.isEnabledFor(failure.log_level):
             log.log(
@@ -54,10 +69,37 @@ def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Generator
             )
     except Exception:
         log.exception("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id)
-        reply = Reply(error=make_internal_error(call.request_id))
-    reason = "ok" if reply.error is None else reply.error.reason.value
+        error = make_internal_error(call.request_id)
+    if call.uncounted_events and not is_only_early(call, error):
+        deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
+    return Reply(nothing, error)
+
+
+def admit(call: Call, deps: Deps) -> AppError | None:
+    """Check who opens a stream, before a message of it is looked at; returns why it may not."""
+    try:
+        for guard in CALLER_GUARDS:
+            guard(call, deps)
+    except AppError as error:
+        return error
+    return None
+
+
+def is_only_early(call: Call, error: AppError) -> bool:
+    """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
+    return call.rpc.is_stream and error.reason is Reason.RATE_LIMITED
+
+
+def read_group_max(call: Call, deps: Deps) -> int:
+    """How many events of a stream may be carried out together: never more than its bucket can hold."""
+    burst = deps.limiter.read_burst(call.project, call.rpc.limit)
+    return _GROUP_MAX if burst is None else min(_GROUP_MAX, burst)
+
+
+def count_call(call: Call, error: AppError | None, began: float) -> None:
+    """Count a finished call that began at this reading of time.perf_counter()."""
+    reason = "ok" if error is None else error.reason.value
     count_request(call.rpc.name, call.door, reason, time.perf_counter() - began)
-    return reply
 
 
 def make_internal_error(request_id: str) -> AppError:
@@ -69,7 +111,7 @@ def make_internal_error(request_id: str) -> AppError:
     )
 
 
-def wait_blocking(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
+def wait_blocking(steps: Steps[Result]) -> Result:
     """Carry out the steps in this thread."""
     try:
         waiting = next(steps)
@@ -81,11 +123,11 @@ def wait_blocking(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
             else:
                 waiting = steps.send(result)
     except StopIteration as stop:
-        reply: Reply = stop.value
-        return reply
+        answer: Result = stop.value
+        return answer
 
 
-async def wait_async(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
+async def wait_async(steps: Steps[Result]) -> Result:
     """Carry out the steps on this event loop."""
     try:
         waiting = next(steps)
@@ -97,5 +139,5 @@ async def wait_async(steps: Generator["Future[Any]", Any, Reply]) -> Reply:
             else:
                 waiting = steps.send(result)
     except StopIteration as stop:
-        reply: Reply = stop.value
-        return reply
+        answer: Result = stop.value
+        return answer

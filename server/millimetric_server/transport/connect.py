@@ -49,7 +49,8 @@ class ConnectDoor:
     def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
         self._deps = deps
         self._body_bytes_max = body_bytes_max
-        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers}
+        # A stream both ways needs HTTP/2, which this port's server does not speak.
+        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers if not rpc.is_stream}
         self.library = _Library(self._make_endpoints(), body_bytes_max)
 
     def is_for_library(self, request: Request) -> bool:
@@ -82,7 +83,7 @@ class ConnectDoor:
             return _make_error_response(reply.error)
         return Response(200, reply.body, f"application/{format_name}".encode())
 
-    async def _run(self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str) -> Reply:
+    async def _run(self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str) -> Reply[bytes]:
         is_proto = body.format_name == "proto"
 
         def decode() -> Any:

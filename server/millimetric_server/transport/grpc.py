@@ -1,27 +1,20 @@
 """The gRPC door: grpcio's threaded server (docs/adr/0002), all methods on raw bytes, health and reflection."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote
 
 import grpc
-from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.call import Deps, Rpc
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.transport.boundary import (
-    Reply,
-    make_internal_error,
-    make_request_id,
-    run,
-    wait_blocking,
-)
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto
-from millimetric_server.transport.error_details import make_details
+from millimetric_server.transport.boundary import make_internal_error, make_request_id, run, wait_blocking
+from millimetric_server.transport.codec_proto import encode_proto
+from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
+from millimetric_server.transport.grpc_stream import Streams
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +39,10 @@ class GrpcDoor:
         host: str,
         port: int,
         threads: int,
+        streams_max: int,
         body_bytes_max: int,
     ) -> None:
+        self._streams = Streams(deps, streams_max, body_bytes_max)
         self._server = grpc.server(
             ThreadPoolExecutor(threads, thread_name_prefix="grpc"),
             interceptors=[FaultInterceptor()],
@@ -59,7 +54,7 @@ class GrpcDoor:
         )
         self._health = health.HealthServicer()
         services = sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers})
-        self._server.add_generic_rpc_handlers((_Methods(handlers, deps, body_bytes_max),))
+        self._server.add_generic_rpc_handlers((_Methods(handlers, deps, self._streams, body_bytes_max),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*services, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         for service in ("", *services):
@@ -81,8 +76,10 @@ class GrpcDoor:
         self._health.enter_graceful_shutdown()
 
     def close(self, timeout_s: float) -> None:
-        """Refuse new calls, finish running ones within the time."""
-        self._server.stop(timeout_s).wait()
+        """Refuse new calls, finish running ones within the time; a stream ends behind what it has answered."""
+        stopped = self._server.stop(timeout_s)
+        self._streams.close()
+        stopped.wait()
 
 
 class FaultInterceptor(grpc.ServerInterceptor):
@@ -107,7 +104,7 @@ class FaultInterceptor(grpc.ServerInterceptor):
                     raise
                 request_id = make_request_id()
                 log.exception("gRPC %s: a fault [%s]", handler_call_details.method, request_id)
-                return _refuse(context, make_internal_error(request_id))
+                return refuse(context, make_internal_error(request_id))
 
         return grpc.unary_unary_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
 
@@ -115,9 +112,11 @@ class FaultInterceptor(grpc.ServerInterceptor):
 class _Methods(grpc.GenericRpcHandler):
     """Finds the method of a call; of our own package also those that do not exist, to say so in our words."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, streams: Streams, body_bytes_max: int) -> None:
         self._methods: dict[str, Handler] = {
-            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max))
+            rpc.path: grpc.stream_stream_rpc_method_handler(streams.make_behaviour(rpc))
+            if rpc.is_stream
+            else grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max))
             for rpc in handlers
         }
         self._unknown: Handler = grpc.unary_unary_rpc_method_handler(_answer_unknown)
@@ -130,47 +129,12 @@ class _Methods(grpc.GenericRpcHandler):
 
 def _make_behaviour(rpc: Rpc, deps: Deps, body_bytes_max: int) -> Behaviour:
     def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
-        def decode() -> Any:
-            if len(body) > body_bytes_max:
-                message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
-                raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
-            return decode_proto(rpc.request, body)
-
-        call = Call(
-            rpc=rpc,
-            door="grpc",
-            headers=_read_metadata(context),
-            peer=_read_peer(context.peer()),
-            decode=decode,
-            received_at=deps.read_clock_us(),
-            request_id=make_request_id(),
-        )
-        reply: Reply = wait_blocking(run(call, deps, encode_proto))
-        return reply.body if reply.error is None else _refuse(context, reply.error)
+        call = make_call(rpc, context, deps, lambda: decode_body(rpc, body, body_bytes_max))
+        reply = wait_blocking(run(call, deps, encode_proto))
+        return reply.body if reply.error is None else refuse(context, reply.error)
 
     return answer
 
 
 def _answer_unknown(_body: bytes, context: grpc.ServicerContext) -> bytes:
-    return _refuse(context, AppError(Reason.NOT_FOUND, "this server has no such method"))
-
-
-def _refuse(context: grpc.ServicerContext, error: AppError) -> bytes:
-    code = error.failure.code
-    status = Status(code=code.value[0], message=error.message)
-    for detail in make_details(error):
-        status.details.add().Pack(detail)
-    context.set_code(code)
-    context.set_details(error.message)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    return b""
-
-
-def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
-    return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
-
-
-def _read_peer(peer: str) -> str:
-    """`ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000` (percent-encoded) become addresses; a unix socket has none."""
-    family, _, address = unquote(peer).partition(":")
-    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
+    return refuse(context, AppError(Reason.NOT_FOUND, "this server has no such method"))

@@ -2,13 +2,14 @@
 
 import functools
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from millimetric_server.call import Deps
+from millimetric_server.journal.ledger import Account
 
 _REQUESTS = Counter("millimetric_requests", "Calls by outcome.", ("rpc", "door", "reason"))
 _SECONDS = Histogram(
@@ -47,32 +48,51 @@ class ServerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics as they are now."""
-        backlog = self._deps.journal.measure_backlog()
-        loader = self._deps.loader
-        stale_since = self._deps.directory.is_stale_since
+        yield from _describe_accounts(self._deps.journal.read_accounts())
         gauges = (
-            ("journal_events", "Events that wait for ClickHouse.", backlog.rows),
-            ("journal_bytes", "Their size.", backlog.bytes),
+            ("journal_bytes", "Size of the events that wait for ClickHouse.", self._deps.journal.waiting_bytes),
             (
                 "store_failing_seconds",
                 "How long ClickHouse has refused events; 0 is well.",
-                _age(loader.failing_since),
+                _age(self._deps.loader.failing_since),
             ),
             (
                 "directory_stale_seconds",
                 "How long the control database has been away; 0 is well.",
-                _age(stale_since),
+                _age(self._deps.directory.is_stale_since),
             ),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)
-        counters = (
-            ("events_loaded", "Events that ClickHouse holds since the start.", loader.rows_loaded),
-            ("events_erased", "Late replays of forgotten people that were kept out.", loader.rows_erased),
-            ("event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts),
+        yield CounterMetricFamily(
+            "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts
         )
-        for name, text, value in counters:
-            yield CounterMetricFamily(f"millimetric_{name}", text, value)
+
+
+def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
+    """The ledger: in each answer, received is the sum of all the others."""
+    by_project: tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...] = (
+        (CounterMetricFamily, "events_received", "Events of decoded requests.", "received"),
+        (CounterMetricFamily, "events_stored", "Events that ClickHouse took.", "stored"),
+        (CounterMetricFamily, "events_duplicate", "Events whose event_id was known.", "duplicate"),
+        (GaugeMetricFamily, "journal_events", "Events that wait for ClickHouse.", "journaled"),
+        (GaugeMetricFamily, "dead_letters", "Events that ClickHouse refused and that are set aside.", "dead_letter"),
+    )
+    for family, name, text, field in by_project:
+        metric = family(f"millimetric_{name}", text, labels=("project",))
+        for account in accounts:
+            metric.add_metric((account.project_id,), getattr(account, field))
+        yield metric
+    by_reason = (
+        ("events_rejected", "Events that were refused, by reason.", "rejected"),
+        ("events_dropped", "Events that were accepted and not stored, by reason.", "dropped"),
+    )
+    for name, text, field in by_reason:
+        counter = CounterMetricFamily(f"millimetric_{name}", text, labels=("project", "reason"))
+        for account in accounts:
+            for reason, events in getattr(account, field).items():
+                counter.add_metric((account.project_id, reason), events)
+        yield counter
 
 
 def _age(since: float | None) -> float:

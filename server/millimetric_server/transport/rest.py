@@ -11,7 +11,7 @@ from google.api import annotations_pb2
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Violation, invalid_payload
 from millimetric_server.transport.body import read_body
-from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
+from millimetric_server.transport.boundary import make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
 from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
@@ -41,7 +41,8 @@ def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
     routes = []
     for rpc in handlers:
         rule = find_method(rpc.path).GetOptions().Extensions[annotations_pb2.http]
-        verb = rule.WhichOneof("pattern")
+        if (verb := rule.WhichOneof("pattern")) is None:
+            continue  # a stream: only gRPC carries it
         pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", getattr(rule, verb))
         routes.append(Route(verb.upper(), re.compile(pattern), bool(rule.body), rpc, JsonDecoder(rpc.request)))
     return tuple(routes)
@@ -90,7 +91,7 @@ class RestDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        reply: Reply = await wait_async(run(call, self._deps, encode_rest))
+        reply = await wait_async(run(call, self._deps, encode_rest))
         if reply.error is not None:
             return make_error_response(reply.error)
         return Response(route.rpc.http_status, reply.body)

@@ -17,7 +17,9 @@ from millimetric_server.messages import (
     Event,
     EventContext,
     IdentifyRequest,
+    Message,
     TrackRequest,
+    TrackStreamRequest,
     UndecodableEvent,
 )
 from millimetric_server.validate.properties import EMPTY, read_properties
@@ -40,6 +42,13 @@ _read_texts = attrgetter(*CHARS_MAX)  # in the order of CheckedEvent's texts
 ACK_HEADER = "millimetric-ack"
 IDENTIFY_EVENT = "$identify"
 _NO_CONTEXT = EventContext()
+_NO_EVENT = Event()
+
+
+class StreamGroup(Message):
+    """Messages of a stream that are carried out together."""
+
+    requests: list[TrackStreamRequest]
 
 
 class CheckedTrack(msgspec.Struct, frozen=True):
@@ -50,12 +59,16 @@ class CheckedTrack(msgspec.Struct, frozen=True):
 
 
 class CheckedBatch(msgspec.Struct, frozen=True):
-    """A Batch to carry out; a rejected event is its violations, and stands only in BatchMode.PER_EVENT."""
+    """A Batch or a group of a stream to carry out.
+
+    A rejected event is its violations, and stands only where each event has its own outcome.
+    """
 
     events: Sequence[CheckedEvent | tuple[Violation, ...]]
     sent_ids: Sequence[str]  # the event_id that came with each, or empty
     is_per_event: bool
     ack: Ack
+    sequences: Sequence[int] = ()  # of a stream: the caller's numbers
 
 
 def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
@@ -86,6 +99,17 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     return CheckedBatch(events, sent_ids, is_per_event, _read_ack(request.ack, call))
 
 
+def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:
+    """Check a group of a stream; every event has its own outcome. Raises AppError for a bad ack only."""
+    sent = [request.event or _NO_EVENT for request in group.requests]
+    events = [check_event(event, call.received_at) for event in sent]
+    sequences = tuple(request.sequence or 0 for request in group.requests)
+    ack = _read_ack(Ack.UNSPECIFIED, call)
+    return CheckedBatch(
+        events, [event.event_id or "" for event in sent], is_per_event=True, ack=ack, sequences=sequences
+    )
+
+
 def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
     """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
     problems = [Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)]
@@ -105,6 +129,15 @@ def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
     if problems or isinstance(checked, tuple):
         raise invalid_payload(problems)
     return CheckedTrack(checked, _read_ack(request.ack, call))
+
+
+def count_events(message: Message) -> int:
+    """How many events a request brings; 0 for one that writes none."""
+    if isinstance(message, BatchRequest):
+        return len(message.events)
+    if isinstance(message, StreamGroup):
+        return len(message.requests)
+    return int(isinstance(message, TrackRequest | IdentifyRequest))
 
 
 def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violation, ...]:

@@ -62,6 +62,9 @@ class IngestService(Protocol):
     def track_stream(self, request: AsyncIterator[TrackStreamRequest], ctx: RequestContext[TrackStreamRequest, TrackStreamResponse], /) -> AsyncIterator[TrackStreamResponse]:
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
+        Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
+        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
+        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -242,6 +245,9 @@ class IngestServiceClient(ConnectClient):
     ) -> AsyncIterator[TrackStreamResponse]:
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
+        Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
+        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
+        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         return self.execute_bidi_stream(
             request=request,
@@ -282,6 +288,9 @@ class IngestServiceSync(Protocol):
     def track_stream(self, request: Iterator[TrackStreamRequest], ctx: RequestContext[TrackStreamRequest, TrackStreamResponse], /) -> Iterator[TrackStreamResponse]:
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
+        Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
+        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
+        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -460,6 +469,9 @@ class IngestServiceClientSync(ConnectClientSync):
     ) -> Iterator[TrackStreamResponse]:
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
+        Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
+        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
+        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         return self.execute_bidi_stream(
             request=request,

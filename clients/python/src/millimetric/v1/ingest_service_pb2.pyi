@@ -36,6 +36,7 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_STORED: _ClassVar[Outcome]
     OUTCOME_DUPLICATE: _ClassVar[Outcome]
     OUTCOME_REJECTED: _ClassVar[Outcome]
+    OUTCOME_DROPPED: _ClassVar[Outcome]
 ACK_UNSPECIFIED: Ack
 ACK_DURABLE: Ack
 ACK_STORED: Ack
@@ -48,6 +49,7 @@ OUTCOME_UNSPECIFIED: Outcome
 OUTCOME_STORED: Outcome
 OUTCOME_DUPLICATE: Outcome
 OUTCOME_REJECTED: Outcome
+OUTCOME_DROPPED: Outcome
 
 class TrackRequest(_message.Message):
     __slots__ = ("event", "event_id", "timestamp", "anonymous_id", "user_id", "session_id", "url", "path", "referrer", "properties", "properties_json", "context", "ack")

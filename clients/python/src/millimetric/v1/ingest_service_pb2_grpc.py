@@ -84,6 +84,9 @@ class IngestServiceServicer:
 
     def TrackStream(self, request_iterator, context):
         """Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
+        Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
+        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
+        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

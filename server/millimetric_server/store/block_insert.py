@@ -1,0 +1,148 @@
+"""Inserts a block so that each row is in ClickHouse once, and a row that ClickHouse refuses stops no other.
+
+A refused block is halved until the refused rows stand alone. A piece of it is either sent whole, always with the same
+rows and token, or was noted as refused before its halves were sent: so after a crash no row goes out twice.
+"""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.journal.blocks import Block, Piece, Refusals, RefusedRows, Settlement
+from millimetric_server.journal.erasures import Erasures
+from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, UnreadableRowsError, pack_values
+from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.faults import RowsRefusedError
+from millimetric_server.store.rollups import Span, rebuild_wrong
+
+log = logging.getLogger(__name__)
+
+_UNREADABLE = "UNREADABLE_ENTRY"
+_TIMESTAMP, _RECEIVED = (EventRow.__struct_fields__.index(name) for name in ("timestamp", "received_at"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a block, unpacked."""
+
+    seq: int
+    project_id: str
+    values: list[Any]
+
+
+class BlockInserter:
+    """Takes blocks from the journal to ClickHouse."""
+
+    def __init__(self, journal: Journal, erasures: Erasures, store: ClickHouse) -> None:
+        self._journal = journal
+        self._erasures = erasures
+        self._store = store
+
+    def insert(self, block: Block) -> Settlement:
+        """Insert a block; returns what became of its rows. Raises StoreUnavailableError: then it is to be tried again.
+
+        Of a block that was sent before, its roll-ups are compared with its events: ClickHouse changes a table and its
+        views one after the other, and a crash between them can leave a view behind in spite of the token.
+        """
+        settlement = Settlement()
+        refusals = self._journal.read_refusals() if block.was_sent else {}
+        has_forgotten = any(self._erasures.concern(entry.project_id) for entry in block.entries)
+        if has_forgotten or refusals or not self._insert_whole(block, refusals, settlement):
+            self._insert_rows(block, refusals, settlement)
+        if block.was_sent:
+            self._heal_rollups(block)
+        return settlement
+
+    def _insert_whole(self, block: Block, refusals: Refusals, settlement: Settlement) -> bool:
+        """Hand the packed rows on as they are; False if ClickHouse refuses them."""
+        packed = b"".join(entry.rows for entry in block.entries)
+        if not self._send(block, Piece(0, block.row_count), packed, refusals):
+            return False
+        for entry in block.entries:
+            settlement.stored[entry.project_id] += entry.row_count
+        return True
+
+    def _insert_rows(self, block: Block, refusals: Refusals, settlement: Settlement) -> None:
+        """Insert the rows that are neither of forgotten people nor refused."""
+        rows = self._choose_rows(block, settlement)
+        pieces = [Piece(0, block.row_count)]
+        while pieces:
+            piece = pieces.pop()
+            chosen = [rows[number] for number in piece.numbers if number in rows]
+            if not chosen:
+                continue
+            packed = pack_values([row.values for row in chosen])
+            if piece not in refusals and self._send(block, piece, packed, refusals):
+                settlement.stored.update(row.project_id for row in chosen)
+            elif piece.row_count > 1:
+                pieces += reversed(piece.split())
+            else:
+                (row,) = chosen
+                refused = RefusedRows(row.project_id, 1, block.column_count, packed, *refusals[piece])
+                settlement.set_aside(row.seq, refused)
+                log.warning(
+                    "loader: ClickHouse refused an event of project %s (%s): set aside, see `millimetric journal`",
+                    row.project_id,
+                    refused.reason,
+                )
+
+    def _send(self, block: Block, piece: Piece, packed: bytes, refusals: Refusals) -> bool:
+        """Insert a piece; False if ClickHouse refuses it, which is noted then."""
+        token = (
+            block.token if piece.row_count == block.row_count else f"{block.token}/{piece.first_row}+{piece.row_count}"
+        )
+        try:
+            self._store.insert_block(Insert("events", COLUMN_NAMES[: block.column_count], FORMAT, packed, token))
+        except RowsRefusedError as error:
+            self._journal.note_refusal(piece, error.reason, error.message)
+            refusals[piece] = error.reason, error.message
+            return False
+        return True
+
+    def _choose_rows(self, block: Block, settlement: Settlement) -> dict[int, _Row]:
+        """Unpack the rows to insert, by their number within the block; the others are settled."""
+        rows: dict[int, _Row] = {}
+        for first_row, entry in block.number_entries():
+            try:
+                unpacked = entry.unpack()
+            except UnreadableRowsError as error:
+                log.error("loader: entry %d can't be read and is set aside: %s", entry.seq, error)  # noqa: TRY400 - told
+                settlement.set_aside(entry.seq, entry.refuse(_UNREADABLE, str(error)))
+                continue
+            for number, values in enumerate(unpacked, first_row):
+                if self._erasures.covers(values):
+                    settlement.forgotten[entry.project_id] += 1
+                else:
+                    rows[number] = _Row(entry.seq, entry.project_id, values)
+        return rows
+
+    def _heal_rollups(self, block: Block) -> None:
+        healed = sum(rebuild_wrong(self._store, span) for span in _find_spans(block))
+        if healed:
+            log.warning(
+                "loader: after an interruption %d days and sessions differed from their events: rebuilt", healed
+            )
+
+
+def _find_spans(block: Block) -> Iterator[Span]:
+    """The spans of a block's rows, one a project."""
+    times: dict[str, list[tuple[int, int]]] = {}
+    for entry in block.entries:
+        try:
+            rows = entry.unpack()
+        except UnreadableRowsError:
+            continue
+        times.setdefault(entry.project_id, []).extend((row[_TIMESTAMP], row[_RECEIVED]) for row in rows)
+    for project_id, pairs in times.items():
+        timestamps, received = zip(*pairs, strict=True)
+        days = {timestamp // 86_400_000_000 for timestamp in timestamps}
+        yield Span(
+            project_id,
+            [datetime.fromtimestamp(day * 86_400, UTC).date().isoformat() for day in sorted(days)],
+            *(min(timestamps), max(timestamps)),
+            *(min(received), max(received)),
+        )

@@ -1,0 +1,77 @@
+"""How ClickHouse fails: it is away, it refuses rows, or it has a fault of its own; and how that is told."""
+
+import threading
+import time
+
+# Answers that blame a row's values, by ClickHouse's code. Whatever else goes wrong is not the rows' fault: they wait.
+_ROW_FAULTS = {
+    6: "CANNOT_PARSE_TEXT",
+    26: "CANNOT_PARSE_QUOTED_STRING",
+    27: "CANNOT_PARSE_INPUT_ASSERTION_FAILED",
+    38: "CANNOT_PARSE_DATE",
+    41: "CANNOT_PARSE_DATETIME",
+    44: "ILLEGAL_COLUMN",
+    53: "TYPE_MISMATCH",
+    69: "ARGUMENT_OUT_OF_BOUND",
+    70: "CANNOT_CONVERT_TYPE",
+    72: "CANNOT_PARSE_NUMBER",
+    117: "INCORRECT_DATA",
+    131: "TOO_LARGE_STRING_SIZE",
+    321: "VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE",
+    349: "CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN",
+    395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
+    407: "DECIMAL_OVERFLOW",
+    469: "VIOLATED_CONSTRAINT",
+}
+_RETRY_S = 1.0
+
+
+class StoreUnavailableError(Exception):
+    """ClickHouse did not answer, or answered with a fault of its own. The text is for the log only."""
+
+
+class RowsRefusedError(Exception):
+    """ClickHouse refused rows for what they hold, and took none of them.
+
+    `reason` is its name for that and may be shown; `message` may quote the rows.
+    """
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.message = message
+
+
+class Outage:
+    """Remembers that ClickHouse does not answer, so that reads fail at once; now and then one may try."""
+
+    def __init__(self, try_s: float) -> None:
+        self._try_s = try_s  # how long a try may take
+        self._lock = threading.Lock()
+        self._is_away = False
+        self._next_try_at = 0.0
+
+    def may_try(self) -> bool:
+        """Tell whether to ask ClickHouse now."""
+        with self._lock:
+            now = time.monotonic()
+            if self._is_away and now < self._next_try_at:
+                return False
+            self._next_try_at = now + self._try_s  # while this one tries, no other has to
+            return True
+
+    def note(self, *, has_answered: bool) -> None:
+        """Remember how the last attempt went, whoever made it."""
+        with self._lock:
+            self._is_away = not has_answered
+            self._next_try_at = time.monotonic() + _RETRY_S
+
+
+def name_row_fault(error: Exception) -> str | None:
+    """ClickHouse's name for what is wrong with a row, or None if the error blames no row."""
+    return _ROW_FAULTS.get(getattr(error, "code", None) or 0)
+
+
+def describe_fault(error: Exception) -> str:
+    """A line for the log. What blames values is told by its name alone, because its text quotes them."""
+    return name_row_fault(error) or (str(error).splitlines() or [type(error).__name__])[0][:500]

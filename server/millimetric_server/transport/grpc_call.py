@@ -1,0 +1,57 @@
+"""A gRPC call's context as the core sees it, and a planned error as gRPC tells it."""
+
+from collections.abc import Callable, Mapping
+from urllib.parse import unquote
+
+import grpc
+from google.rpc.status_pb2 import Status
+
+from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.messages import Message
+from millimetric_server.transport.boundary import make_request_id
+from millimetric_server.transport.codec_proto import decode_proto
+from millimetric_server.transport.error_details import make_details
+
+
+def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps, decode: Callable[[], Message]) -> Call:
+    """Make the call that the guards look at."""
+    return Call(
+        rpc=rpc,
+        door="grpc",
+        headers=_read_metadata(context),
+        peer=_read_peer(context.peer()),
+        decode=decode,
+        received_at=deps.read_clock_us(),
+        request_id=make_request_id(),
+    )
+
+
+def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int) -> Message:
+    """Decode a message. Raises AppError payload_too_large, invalid_payload."""
+    if len(body) > body_bytes_max:
+        message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
+        raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
+    return decode_proto(rpc.request, body)
+
+
+def refuse(context: grpc.ServicerContext, error: AppError) -> bytes:
+    """End the call with a planned error; returns the empty message that grpcio wants."""
+    code = error.failure.code
+    status = Status(code=code.value[0], message=error.message)
+    for detail in make_details(error):
+        status.details.add().Pack(detail)
+    context.set_code(code)
+    context.set_details(error.message)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    return b""
+
+
+def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
+    return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+
+
+def _read_peer(peer: str) -> str:
+    """`ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000` (percent-encoded) become addresses; a unix socket has none."""
+    family, _, address = unquote(peer).partition(":")
+    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
