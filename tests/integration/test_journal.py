@@ -1,15 +1,19 @@
-"""The journal under pressure: replays in parallel, a full disk, a torn file, a file of a newer server."""
+"""The journal under pressure: replays in parallel, a full disk, damaged files, files of other versions."""
 
 import contextlib
+import gzip
 import os
+import shutil
 import sqlite3
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import grpc
 import httpx
+import msgspec
 import pytest
 from reads import bearer, count_everywhere, wait_for_key, wait_until
 from stores import NOW, make_row
@@ -17,12 +21,14 @@ from stores import NOW, make_row
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.blocks import Settlement
+from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.migrations import JournalError
 from millimetric_server.journal.seen import NewEvent
 from support.server_process import ServerProcess
 
 _PLENTY = 10**9
+_STORED = Path(__file__).parent / "journals"  # as older servers left them
 
 
 def open_journal(folder: Path, *, bytes_max: int = _PLENTY, window_days: int = 7) -> Journal:
@@ -86,7 +92,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     mounted = (
         os.geteuid() == 0
         and subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], check=False, capture_output=True
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=False, capture_output=True
         ).returncode
         == 0
     )
@@ -101,7 +107,7 @@ def test_a_full_disk_refuses_and_resumes_by_itself(small_disk: Path) -> None:
     assert journal.append([NewEvent(make_row(event_id="before"))]).exception(5) is None
     filler = small_disk / "filler"
     with contextlib.suppress(OSError), filler.open("wb") as file:
-        file.write(b"x" * 4_000_000)
+        file.write(b"x" * 32_000_000)
     answered, error = append_until_refused(journal)
     answered += 1
     assert error.reason is Reason.OVERLOADED
@@ -133,6 +139,128 @@ def test_a_torn_write_ahead_log_is_recovered_up_to_the_last_commit(tmp_path: Pat
     unpacked = [row for entry in block.entries for row in entry.unpack()]
     assert [row[2] for row in unpacked] == [str(number) for number in range(rows)]
     recovered.close()
+
+
+def test_a_recovery_is_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = open_journal(tmp_path)
+    journal.append([NewEvent(make_row(event_id="1"))]).result(5)
+    crashed = tmp_path / "crashed"
+    crashed.mkdir()
+    for name in ("journal.db", "journal.db-wal"):
+        (crashed / name).write_bytes((tmp_path / name).read_bytes())
+    with (crashed / "journal.db-wal").open("ab") as wal:
+        wal.write(b"x" * 100)
+    journal.close()
+    assert "Recovered" not in caplog.text
+    recovered = open_journal(crashed)
+    assert "Recovered up to its last commit" in caplog.text
+    assert recovered.measure_backlog().rows == 1
+    recovered.close()
+    caplog.clear()
+    open_journal(crashed).close()
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "no database at all"])
+def test_what_can_be_read_of_a_damaged_file_is_kept_and_the_rest_is_counted(
+    damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    journal = open_journal(tmp_path)
+    for number in range(200):
+        journal.append([NewEvent(make_row(event_id=str(number), url="u" * 1000), b"x")]).result(5)
+    journal.close()
+    path = tmp_path / "journal.db"
+    content = bytearray(path.read_bytes())
+    if damage == "truncated":
+        del content[-len(content) // 3 :]
+    elif damage == "overwritten":
+        content[100_000:160_000] = b"\xa5" * 60_000
+        (tmp_path / "journal.db-wal").write_bytes(b"\0" * 32)  # as a crash leaves it: a start then looks closely
+    else:
+        content[:] = b"not a database" * 1000
+    path.write_bytes(content)
+    recovered = open_journal(tmp_path)
+    assert "damaged" in caplog.text
+    (kept,) = tmp_path.glob("journal.db.damaged-*Z")
+    assert kept.read_bytes() == bytes(content)
+    rows = recovered.measure_backlog().rows
+    assert (rows == 0) if damage == "no database at all" else (0 < rows < 200)
+    for account in recovered.read_accounts():
+        assert account.missing == 0
+        assert account.received == 200
+        assert account.dropped == {"journal_damaged": 200 - rows}
+    seq = recovered.append([NewEvent(make_row(event_id="new"))]).result(5).seq
+    block = recovered.read_block(1000)
+    assert block is not None
+    assert block.last_seq == seq
+    assert block.row_count == rows + 1
+    recovered.close()
+
+
+def test_a_journal_of_the_version_before_is_brought_forward(tmp_path: Path) -> None:
+    """Three events were loaded; a block of two calls was in flight at a crash, another call and an erasure wait."""
+    (tmp_path / "journal.db").write_bytes(gzip.decompress((_STORED / "version-1.db.gz").read_bytes()))
+    journal = open_journal(tmp_path)
+    block = journal.read_block(1000)
+    assert block is not None
+    assert block.was_sent
+    assert block.token == "01a20d31-bdb6-73c6-afa1-51a9bf9c6810-2-3"
+    rows = [row for entry in block.entries for row in entry.unpack()]
+    assert [row[2] for row in rows] == [*(f"a-{number}" for number in range(10)), "b-0"]
+    assert rows[10] == list(
+        msgspec.structs.astuple(
+            make_row(event_id="b-0", project_id="prj_b", event="purchase", properties='{"total":1.5,"note":"\\u00e9"}')
+        )
+    )
+    assert {account.project_id: account.journaled for account in journal.read_accounts()} == {"prj_a": 12, "prj_b": 1}
+    assert all(account.missing == 0 for account in journal.read_accounts())
+    repeated = make_row(event_id="loaded-1")
+    assert journal.append([NewEvent(repeated, b"x" * 8)]).result(5).firsts[0] is not None
+    (erasure,) = Erasures(journal).read_pending()
+    assert erasure.user_id == "u"
+    appended = journal.append([NewEvent(make_row(event_id="new"))]).result(5)
+    assert appended.seq == 5
+    journal.close()
+    open_journal(tmp_path).close()
+
+
+def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(tmp_path: Path) -> None:
+    """The immutable flag stops root too, and what has the file open already."""
+    journal = open_journal(tmp_path)
+    assert journal.append([NewEvent(make_row(event_id="before"))]).exception(5) is None
+    files = [str(tmp_path / name) for name in ("journal.db", "journal.db-wal")]
+    if subprocess.run(["chattr", "+i", *files], check=False, capture_output=True).returncode:
+        journal.close()
+        pytest.skip("only root can make a file immutable, and not on every file system")
+    try:
+        error = journal.append([NewEvent(make_row(event_id="refused"))]).exception(5)
+        assert isinstance(error, AppError)
+        assert error.reason is Reason.OVERLOADED
+        assert error.retry_after_s
+        assert not journal.is_accepting
+    finally:
+        subprocess.run(["chattr", "-i", *files], check=True)
+    wait_until(lambda: journal.append([NewEvent(make_row(event_id="after"))]).exception(5) is None, "writes resume")
+    block = journal.read_block(1000)
+    assert block is not None
+    assert [row[2] for entry in block.entries for row in entry.unpack()] == ["before", "after"]
+    assert [account.missing for account in journal.read_accounts()] == [0]
+    journal.close()
+
+
+def test_writes_end_before_the_disk_is_full(small_disk: Path) -> None:
+    journal = Journal(small_disk / "journal.db", bytes_max=_PLENTY, idempotency_window_days=7, free_bytes_min=8_000_000)
+    journal.start()
+    answered, error = append_until_refused(journal)
+    assert (error.reason, error.retry_after_s) == (Reason.OVERLOADED, 5.0)
+    assert shutil.disk_usage(small_disk).free > 1_000_000
+    assert not journal.is_accepting
+    while (block := journal.read_block(1000)) is not None:
+        journal.mark_inflight(block)
+        journal.mark_loaded(block, Settlement(Counter({"prj_a": block.row_count})))
+    (account,) = journal.read_accounts()
+    assert (account.stored, account.missing) == (answered, 0)
+    journal.close()
 
 
 def test_a_journal_of_a_newer_server_is_not_touched(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from millimetric_server.errors import AppError, Reason
 
 
 def check_rate(call: Call, deps: Deps) -> None:
-    """Raise AppError rate_limited, with the seconds to wait. A stream pays for each event, other calls for themselves."""
+    """Raise AppError rate_limited, with the seconds to wait. A stream pays for each event."""
     if not call.rpc.limit:
         return
     cost = call.uncounted_events if call.rpc.is_stream else 1

@@ -251,7 +251,7 @@ class Journal:
     def _check_room(self, size: int) -> AppError | None:
         if self._bytes + size > self._bytes_max:
             return make_overloaded("the journal is full, because ClickHouse does not take events", _FULL_RETRY_S)
-        if self._free_space.is_low():
+        if self._free_space.is_low(size):
             return make_overloaded("the journal's disk is almost full", _FULL_RETRY_S)
         return None
 
@@ -283,9 +283,9 @@ class _Gathered:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        (self._newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()
+        self._newest: int = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0]
         statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'"
-        (self._last_number,) = connection.execute(statement).fetchone()
+        self._last_number: int = connection.execute(statement).fetchone()[0]
         self._entries: list[tuple[int, str, list[bytes]]] = []
 
     def add(self, project_id: str, rows: Sequence[bytes]) -> int:
