@@ -23,6 +23,7 @@ from millimetric_server.messages import TrackRequest, TrackResponse
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
+from support.note_book import NoteBook
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
 _PEPPER = b"p" * 32
@@ -55,16 +56,19 @@ def broken() -> Iterator[tuple[Doors, str]]:
     directory = Directory(store)
     directory.refresh()
     secrets = ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER)
-    unused = dict.fromkeys(("journal", "erasures", "loader", "store", "countries"), _NOT_USED)
+    unused = dict.fromkeys(("erasures", "loader", "store", "countries"), _NOT_USED)
     deps = Deps(
         directory=directory,
+        journal=NoteBook(),  # type: ignore[arg-type]
         secrets=secrets,
         limiter=Limiter({}),
         trusted_proxies=(),
         read_clock_us=lambda: 0,
         **unused,
     )
-    grpc_door = GrpcDoor((_RPC,), deps, host="127.0.0.1", port=0, threads=2, body_bytes_max=_BODY_BYTES_MAX)
+    grpc_door = GrpcDoor(
+        (_RPC,), deps, host="127.0.0.1", port=0, threads=2, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
+    )
     grpc_door.start()
     with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, listener):
         doors = Doors(f"127.0.0.1:{grpc_door.port}", f"http://127.0.0.1:{listener.getsockname()[1]}")

@@ -16,6 +16,7 @@ from millimetric_server.messages import TrackRequest, TrackResponse
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_blocking
 from millimetric_server.transport.codec_json import encode_rest
+from support.note_book import NoteBook
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
 _PEPPER = b"p" * 32
@@ -44,7 +45,13 @@ def _refuse(_call: Call, _deps: Deps) -> Steps:
     yield
 
 
-def run_track(handler: Handler, *, decode: Callable[[], Any] = TrackRequest, request_id: str | None = None) -> Reply:
+def run_track(
+    handler: Handler,
+    *,
+    decode: Callable[[], Any] = TrackRequest,
+    request_id: str | None = None,
+    journal: Any = None,
+) -> Reply[bytes]:
     store = open_control_store("sqlite://")
     store.create_project("shop")
     key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
@@ -54,7 +61,7 @@ def run_track(handler: Handler, *, decode: Callable[[], Any] = TrackRequest, req
         directory=directory,
         secrets=ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER),
         limiter=Limiter({}),
-        journal=_NOT_USED,
+        journal=journal or NoteBook(),
         erasures=_NOT_USED,
         loader=_NOT_USED,
         store=_NOT_USED,
@@ -121,6 +128,19 @@ def test_a_planned_error_passes_as_it_is() -> None:
     assert reply.error is not None
     assert reply.error.reason is Reason.OVERLOADED
     assert reply.error.retry_after_s == 5
+
+
+@pytest.mark.parametrize(
+    ("handler", "noted"),
+    [
+        pytest.param(_refuse, [("rejected", "overloaded", 1)], id="refused"),
+        pytest.param(_fail_at_once, [("rejected", "internal_error", 1)], id="fault"),
+    ],
+)
+def test_an_event_that_failed_stands_in_the_ledger(handler: Handler, noted: list[tuple[str, str, int]]) -> None:
+    journal = NoteBook()
+    run_track(handler, journal=journal)
+    assert journal.noted == noted
 
 
 def test_an_answer_is_encoded() -> None:
