@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from bench import h2load, tables
-from bench.machine import Machine, describe_machine, share_cores
+from bench.machine import Cores, Machine, describe_machine, share_cores
 from bench.results import Table, write_results
 
 _CONSOLE = Console() if sys.stdout.isatty() else Console(width=160)
@@ -50,7 +50,7 @@ _save = click.option("--save/--no-save", default=True, help="Write bench/results
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 def main() -> None:
-    r"""Measure Millimetric on this machine, over loopback only.
+    """Measure Millimetric on this machine, over loopback only.
 
     Every command starts what it needs, ends it, and takes a bounded time: about
     (lines of its table) x (repeats) x (seconds). Figures of a busy machine say little:
@@ -60,7 +60,9 @@ def main() -> None:
       python -m bench ingest               writes over gRPC and REST, with baselines
       python -m bench enrich               from a request's bytes to finished rows
       python -m bench grpc-servers         grpcio's threaded server against grpc.aio
-    """
+      python -m bench soak                 memory, files and the journal over a long run
+      python -m bench outage               what callers see while ClickHouse is away
+    """  # noqa: D301 - \b is click's mark for a block that is not wrapped
 
 
 @main.command()
@@ -127,18 +129,93 @@ def grpc_servers(*, save: bool, **options: Any) -> None:
     _finish("grpc-servers", machine, tables.make_server_tables(measures), measures, save=save)
 
 
+@main.command()
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0.2, 60),
+    default=10.0,
+    show_default=True,
+    help="Length of the load. A leak shows only in a run of many minutes.",
+)
+@_data_dir
+@click.option(
+    "--store",
+    type=click.Choice(["chdb", "http"]),
+    default="chdb",
+    show_default=True,
+    help="The embedded engine, whose memory is the server's, or a ClickHouse server in a process of its own.",
+)
+@_cores
+@_save
+def soak(*, minutes: float, data_dir: str, store: str, server_cores: int, save: bool) -> None:
+    """Run a mixed load of about 2,900 events a second for minutes, and watch the server's process.
+
+    Track over gRPC and REST and Batch with ids, with pauses, so that the loader keeps up. Every
+    5 s a sample: memory, open files, threads, what waits in the journal, its size on disk, CPU.
+
+    Fails if a call fails, the journal does not become empty, Stats does not count exactly what was
+    acknowledged or the ledger of /metrics does not add up. Memory and files are for you to judge:
+    anonymous memory that still grows in the last two thirds is the sign of a leak.
+    """
+    from bench.soak import Plan, SoakError, count_samples, measure
+
+    plan, machine = Plan(minutes, store, data_dir, _take_cores(server_cores)), describe_machine()
+    try:
+        with _Steps("soak", count_samples(plan)) as advance:
+            result = measure(plan, advance)
+    except SoakError as error:
+        raise click.ClickException(str(error)) from error
+    name = "soak" if store == "chdb" else f"soak-{store}"
+    _finish(name, machine, tables.make_soak_tables(result), result, save=save, faults=result.faults)
+
+
+@main.command()
+@click.option(
+    "--away-s",
+    type=click.FloatRange(1, 300),
+    default=30.0,
+    show_default=True,
+    help="Seconds for which ClickHouse is away, in each of the two rounds.",
+)
+@_data_dir
+@_cores
+@_save
+def outage(*, away_s: float, data_dir: str, server_cores: int, save: bool) -> None:
+    """Take ClickHouse away under 400 Track calls a second, and bring it back.
+
+    First it is killed after 10 s and started again; then a server starts against a port that
+    accepts connections and never answers, until ClickHouse takes its place. After each return the
+    load runs for 10 s more. Takes about 60 s and twice --away-s.
+
+    Fails if a call fails, a read is not refused while ClickHouse is away, or Stats does not count
+    exactly what was acknowledged.
+    """
+    from bench.outage import STEPS, Plan, measure
+
+    plan, machine = Plan(away_s, data_dir, _take_cores(server_cores)), describe_machine()
+    with _Steps("outage", STEPS) as advance:
+        result = measure(plan, advance)
+    _finish("outage", machine, tables.make_outage_tables(result), result, save=save, faults=result.faults)
+
+
 def _make_plan(
     *, seconds: float, repeats: int, data_dir: str, server_cores: int, generator: str, gives_ids: bool
 ) -> Any:
     from bench.ingest import Plan
 
+    cores = _take_cores(server_cores)
+    if generator != "python" and not h2load.is_installed():
+        raise click.ClickException("h2load is not installed; on Debian: apt-get install nghttp2-client")
+    return Plan(seconds, repeats, data_dir, cores, gives_ids, generator)
+
+
+def _take_cores(server_cores: int) -> Cores:
+    """Share the cores out, and stay on the generator's from now on."""
     cores = share_cores(server_cores)
     if not cores.are_apart:
         _CONSOLE.print("[yellow]Server and load generator share a core: latencies are those of both.")
-    if generator != "python" and not h2load.is_installed():
-        raise click.ClickException("h2load is not installed; on Debian: apt-get install nghttp2-client")
     os.sched_setaffinity(0, cores.generator)
-    return Plan(seconds, repeats, data_dir, cores, gives_ids, generator)
+    return cores
 
 
 class _Steps:
@@ -166,11 +243,16 @@ class _Steps:
         self._progress.update(self._task, description=what, advance=1)
 
 
-def _finish(name: str, machine: Machine, shown: Sequence[Table], data: Any, *, save: bool) -> None:
+def _finish(
+    name: str, machine: Machine, shown: Sequence[Table], data: Any, *, save: bool, faults: Sequence[str] = ()
+) -> None:
+    """Show the tables and write them; figures of a run that failed are shown only."""
     for table in shown:
         _CONSOLE.print(tables.to_rich(table))
     load_after = round(os.getloadavg()[0], 2)
     _CONSOLE.print(f"load average {machine.load_before} before, {load_after} after")
+    if faults:
+        raise click.ClickException("\n  ".join(("the run failed", *faults)))
     if save:
         path = write_results(name, machine, load_after, shown, data)
         _CONSOLE.print(f"written: bench/results/{path.name} and .json")

@@ -44,8 +44,7 @@ class Load(msgspec.Struct, kw_only=True):
 
     def quantile_ms(self, share: float) -> float:
         """The latency that this share of the calls stays under."""
-        ordered = sorted(self.latencies_ms)
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
+        return find_quantile(sorted(self.latencies_ms), share)
 
     @property
     def max_ms(self) -> float:
@@ -56,6 +55,11 @@ class Load(msgspec.Struct, kw_only=True):
     def mean_ms(self) -> float:
         """The mean latency."""
         return statistics.fmean(self.latencies_ms) if self.latencies_ms else 0.0
+
+
+def find_quantile(ordered: Sequence[float], share: float) -> float:
+    """The value that this share of the ordered values stays under; 0 if there is none."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else 0.0
 
 
 class _Tally:

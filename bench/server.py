@@ -7,20 +7,56 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import msgspec
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.server_process import ProjectKeys, ServerProcess
 
 from bench.machine import Cores, pinned_to
 from millimetric_server.config import Settings, load_settings
 
+# The tests' support imports itself as pytest finds it.
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from support.clickhouse_server import ClickHouseServer
+
 ENVIRON = {"MILLIMETRIC_RATE_LIMITS": "off"}
+CLICKHOUSE_URL = "MILLIMETRIC_CLICKHOUSE_URL"
 _START_TIMEOUT_S = 60
 _DRAIN_TIMEOUT_S = 120
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """What became of a project's events, by /metrics."""
+
+    received: int = 0
+    stored: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    dropped: int = 0
+    journaled: int = 0
+    dead_letters: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Received events of which nothing is known; negative when something counts twice."""
+        known = self.stored + self.duplicate + self.rejected + self.dropped + self.journaled + self.dead_letters
+        return self.received - known
+
+
+_SERIES = {
+    "millimetric_events_received_total": "received",
+    "millimetric_events_stored_total": "stored",
+    "millimetric_events_duplicate_total": "duplicate",
+    "millimetric_events_rejected_total": "rejected",
+    "millimetric_events_dropped_total": "dropped",
+    "millimetric_journal_events": "journaled",
+    "millimetric_dead_letters": "dead_letters",
+}
 
 
 class RunningServer(msgspec.Struct, frozen=True):
@@ -56,6 +92,35 @@ class RunningServer(msgspec.Struct, frozen=True):
             time.sleep(0.05)
         raise TimeoutError(f"the loader did not finish within {_DRAIN_TIMEOUT_S} s")
 
+    def read_account(self) -> Account:
+        """What /metrics says became of the project's events, in one snapshot."""
+        account = Account()
+        for family in text_string_to_metric_families(self._get("/metrics").decode()):
+            for sample in family.samples:
+                if sample.name in _SERIES and sample.labels["project"] == self.keys.project_id:
+                    field = _SERIES[sample.name]
+                    setattr(account, field, getattr(account, field) + int(sample.value))
+        return account
+
+    def settle(self, acknowledged: int) -> tuple[float | None, list[str]]:
+        """Wait until the journal is empty, then hold what is stored against what was acknowledged.
+
+        Returns the seconds of the wait, None if it was in vain, and what is wrong.
+        """
+        faults, loaded_after_s = [], None
+        try:
+            loaded_after_s = self.wait_until_loaded()
+        except TimeoutError as error:
+            faults.append(str(error))
+        try:
+            if (stored := self.count_events()) != acknowledged:
+                faults.append(f"{acknowledged} events were acknowledged and {stored} are stored")
+        except urllib.error.HTTPError as error:
+            faults.append(f"Stats was answered with {error.code}")
+        if (account := self.read_account()).missing:
+            faults.append(f"the ledger does not add up: {account}")
+        return loaded_after_s, faults
+
     def _get(self, path: str) -> bytes:
         request = urllib.request.Request(
             self.process.base_url + path, headers={"Authorization": f"Bearer {self.keys.secret}"}
@@ -77,10 +142,12 @@ def temporary_data_dir(parent: str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def millimetric_server(data_parent: str, cores: Cores) -> Iterator[RunningServer]:
+def millimetric_server(
+    data_parent: str, cores: Cores, environ: Mapping[str, str] | None = None
+) -> Iterator[RunningServer]:
     """`millimetric serve` with rate limits off and a project of its own."""
     with temporary_data_dir(data_parent) as data_dir:
-        process = ServerProcess(environ=ENVIRON, data_dir=data_dir)
+        process = ServerProcess(environ={**ENVIRON, **(environ or {})}, data_dir=data_dir)
         try:  # also a server that did not come up has to end
             with pinned_to(cores.server):
                 process.start()
@@ -89,6 +156,16 @@ def millimetric_server(data_parent: str, cores: Cores) -> Iterator[RunningServer
             yield running
         finally:
             process.stop()
+
+
+@contextlib.contextmanager
+def clickhouse_server(data_parent: str, port: int = 0) -> Iterator[ClickHouseServer]:
+    """A real ClickHouse HTTP server, on the load generator's core: the other one is for the server under test."""
+    with (
+        temporary_data_dir(data_parent) as folder,
+        ClickHouseServer(folder=folder.resolve(), port=port) as process,
+    ):
+        yield process
 
 
 @contextlib.contextmanager
@@ -129,8 +206,14 @@ def make_settings(data_dir: str) -> Settings:
 def _wait_for_key(running: RunningServer) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
+        try:
             running.count_events()
+        except urllib.error.HTTPError as error:
+            if error.code == 502:  # the key is known, and ClickHouse away
+                return
+        except OSError:
+            pass
+        else:
             return
         time.sleep(0.1)
     raise TimeoutError("the server does not know its new project")

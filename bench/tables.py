@@ -6,8 +6,12 @@ import rich.table
 
 from bench.enrich import EnrichResult
 from bench.ingest import Measure
+from bench.outage import Outage, Phase
+from bench.paced import Answers
 from bench.results import Table
+from bench.soak import Figure, Soak
 
+_ANSWERS = ("calls", "errors", "p50 ms", "p99 ms", "max ms")
 _WHO = ("server", "door", "RPC", "callers", "load by")
 
 
@@ -87,6 +91,62 @@ def make_enrich_tables(results: Sequence[EnrichResult]) -> list[Table]:
         Table("From the bytes of a request to finished rows; medians of the requests.", head, rows),
         Table("Microseconds per event and step.", ("step", *columns), step_rows),
     ]
+
+
+def make_soak_tables(soak: Soak) -> list[Table]:
+    """The process over the run, and what its callers saw."""
+    first, last = (f"{which} {soak.window_s:.0f} s" for which in ("first", "last"))
+    loaded = "never" if soak.loaded_after_s is None else f"{soak.loaded_after_s:.1f} s later"
+    process = (
+        f"The server's process, store {soak.store}, over {soak.seconds:.0f} s; medians of the samples after a warm-up "
+        f"of {soak.warm_up_s:.0f} s, max of all. Anonymous memory grew by {soak.anonymous_mb_a_minute:.2f} MB a minute "
+        "over the last two thirds."
+    )
+    calls = (
+        f"What was sent meanwhile: {soak.acknowledged_events} events acknowledged; the journal was empty {loaded}, "
+        f"and {'not all' if soak.faults else 'exactly those'} were counted."
+    )
+    rows = [
+        (one.door, one.rpc, str(one.callers), f"{one.events_a_second:.0f}", *_tell_answers(one.answers))
+        for one in soak.sent
+    ]
+    return [
+        Table(process, ("figure", first, "median", last, "max"), [_tell_figure(one) for one in soak.figures]),
+        Table(calls, ("door", "RPC", "callers", "events/s", *_ANSWERS), rows),
+    ]
+
+
+def make_outage_tables(outage: Outage) -> list[Table]:
+    """One line for each phase of both rounds."""
+    caption = (
+        "Track over gRPC while ClickHouse is up, away (killed, or a port that accepts and never answers) and back; "
+        "calls by the phase in which they began."
+    )
+    columns = ("reads refused", "refused p50 ms", "refused max ms", "caught up s")
+    rows = [_tell_phase(one) for one in outage.phases]
+    return [Table(caption, ("ClickHouse", "phase", "seconds", *_ANSWERS, *columns), rows)]
+
+
+def _tell_answers(answers: Answers) -> tuple[str, ...]:
+    times = (f"{answers.p50_ms:.2f}", f"{answers.p99_ms:.2f}", f"{answers.max_ms:.0f}")
+    return str(answers.calls), str(answers.errors), *times
+
+
+def _tell_figure(one: Figure) -> tuple[str, ...]:
+    return one.name, *(f"{value:.{one.places}f}" for value in (one.first, one.median, one.last, one.highest))
+
+
+def _tell_phase(one: Phase) -> tuple[str, ...]:
+    reads = (one.read_p50_ms, one.read_max_ms)
+    return (
+        one.round,
+        one.name,
+        f"{one.seconds:.1f}",
+        *_tell_answers(one.answers),
+        str(one.reads_refused or "-"),
+        *("-" if value is None else f"{value:.1f}" for value in reads),
+        "-" if one.caught_up_s is None else f"{one.caught_up_s:.1f}",
+    )
 
 
 def _tell_who(one: Measure) -> tuple[str, ...]:

@@ -77,5 +77,6 @@ class Call:
     key: Key = field(init=False)
     project: Project = field(init=False)
     request: Any = field(init=False)  # as the RPC's `validate` returns it
-    # Events of a decoded request that the ledger does not know yet: the boundary counts what is left as rejected.
+    # Events of a decoded request that the ledger does not know yet. `validate` says how many it brought; what is left
+    # at the end was rejected.
     uncounted_events: int = 0

@@ -1,21 +1,47 @@
-"""kill -9 under load: every answered event is stored exactly once, and events, roll-up and sessions agree."""
+"""kill -9 and SIGTERM under load: every answered event is stored exactly once, and all figures agree."""
 
 import contextlib
+import itertools
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import grpc
+import httpx
+import pytest
+from google.rpc import error_details_pb2, status_pb2
+from prometheus_client.parser import text_string_to_metric_families
 from reads import count_everywhere, wait_for_key, wait_until
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
+from support.clickhouse_server import ClickHouseServer
+from support.crashing_server import INGESTION_POINTS, Crash
 from support.server_process import ProjectKeys, ServerProcess
 
-ROUNDS = 4
+_TESTS = Path(__file__).parents[1]
 _CALLERS = 4
 _BATCH = 50
+_DIE_S = 30
+_RANDOM = "random"  # the test kills, at some moment
+_RANDOM_ROUNDS = 10
+_READ_IDS = """
+import sys
+from millimetric_server.store.clickhouse import ClickHouse
+store = ClickHouse(sys.argv[1], sys.argv[2])
+store.open()
+statement = "SELECT event_id FROM events WHERE project_id = {project:String}"
+for (event_id,) in store.query(statement, {"project": sys.argv[3]}):
+    print(event_id)
+store.close()
+"""
+_numbers = itertools.count()
 
 
 @dataclass
@@ -25,35 +51,80 @@ class Load:
     keys: ProjectKeys
     answered: set[str] = field(default_factory=set)
     unanswered: list[ingest_service_pb2.BatchRequest] = field(default_factory=list)
+    refused: set[str] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
 
+    @contextlib.contextmanager
+    def run_callers(self, address: str) -> Iterator[None]:
+        """Send meanwhile."""
+        self.stop.clear()
+        callers = [threading.Thread(target=self.run, args=(address,)) for _ in range(_CALLERS)]
+        for caller in callers:
+            caller.start()
+        try:
+            yield
+        finally:
+            self.stop.set()
+            for caller in callers:
+                caller.join()
+
     def run(self, address: str) -> None:
+        """Send until the first call that fails."""
         with grpc.insecure_channel(address) as channel:
             stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
             while not self.stop.is_set():
                 request = make_batch()
                 try:
                     self.send(stub, request)
-                except grpc.RpcError:
-                    self.unanswered.append(request)
+                except grpc.RpcError as error:
+                    if read_reason(error) == "OVERLOADED":
+                        self.refused.update(event.event_id for event in request.events)
+                    else:
+                        self.unanswered.append(request)
                     return
 
     def send(self, stub: ingest_service_pb2_grpc.IngestServiceStub, request: ingest_service_pb2.BatchRequest) -> None:
         stub.Batch(request, metadata=(("authorization", f"Bearer {self.keys.secret}"),), timeout=20)
         self.answered.update(event.event_id for event in request.events)
 
-    def retry(self, address: str) -> None:
+    def retry(self, address: str) -> bool:
+        """Send what is unanswered; False when the server does not answer again."""
         with grpc.insecure_channel(address) as channel:
             stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
             while self.unanswered:
-                wait_until(lambda: self._try(stub, self.unanswered[-1]), "the batch is taken")
+                try:
+                    self.send(stub, self.unanswered[-1])
+                except grpc.RpcError:
+                    return False
                 self.unanswered.pop()
+        return True
 
-    def _try(self, stub: ingest_service_pb2_grpc.IngestServiceStub, request: ingest_service_pb2.BatchRequest) -> bool:
-        with contextlib.suppress(grpc.RpcError):
-            self.send(stub, request)
-            return True
-        return False
+
+@dataclass(frozen=True)
+class Store:
+    """Where a test's server keeps its events."""
+
+    url: str  # empty: embedded
+    database: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {"MILLIMETRIC_CLICKHOUSE_URL": self.url, "MILLIMETRIC_CLICKHOUSE_DATABASE": self.database}
+
+    def read_ids(self, server: ServerProcess, keys: ProjectKeys) -> list[str]:
+        """The ids of the project's events, asked of the store itself. The server is stopped."""
+        url = self.url or f"chdb://{server.data_dir}/clickhouse"
+        words = [sys.executable, "-c", _READ_IDS, url, self.database, keys.project_id]
+        return subprocess.run(words, capture_output=True, check=True, text=True, timeout=60).stdout.split()
+
+
+@pytest.fixture(params=["chdb", "http"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Both kinds of store; a database of its own."""
+    clickhouse: ClickHouseServer | None = (
+        request.getfixturevalue("clickhouse_server") if request.param == "http" else None
+    )
+    return Store(clickhouse.url if clickhouse else "", f"crash_{next(_numbers)}")
 
 
 def make_batch() -> ingest_service_pb2.BatchRequest:
@@ -64,55 +135,135 @@ def make_batch() -> ingest_service_pb2.BatchRequest:
     return ingest_service_pb2.BatchRequest(events=events)
 
 
-def test_killed_under_load_again_and_again() -> None:
-    randomness = random.Random(7)
-    environ = {
+def read_reason(error: grpc.RpcError) -> str:
+    """The reason, or nothing if it was not our server that failed the call."""
+    info = error_details_pb2.ErrorInfo()
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""
+
+
+def read_ledger(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:
+    """What /metrics says of the project's events, by metric; reasons are summed up."""
+    ledger: dict[str, int] = {}
+    for family in text_string_to_metric_families(httpx.get(f"{server.base_url}/metrics", timeout=30).text):
+        for sample in family.samples:
+            if sample.labels.get("project") == keys.project_id:
+                ledger[family.name] = ledger.get(family.name, 0) + int(sample.value)
+    return ledger
+
+
+def check_conservation(ledger: dict[str, int]) -> None:
+    """Whatever was received is known to be somewhere."""
+    received = ledger.get("millimetric_events_received", 0)
+    assert 2 * received == sum(ledger.values()), ledger
+
+
+def start(server: ServerProcess, crash: Crash) -> bool:
+    """Start; False when the armed point was reached before the server was up."""
+    try:
+        server.start()
+    except AssertionError:
+        if not crash.hit.exists():
+            raise
+        return False
+    return True
+
+
+def wait_for_death(server: ServerProcess, crash: Crash, point: str) -> None:
+    """Wait until the server has killed itself at the point."""
+    assert server.process is not None
+    assert server.process.wait(_DIE_S) == -signal.SIGKILL, server.log
+    assert crash.take_hit() == point
+    server.process = None
+
+
+def make_rounds(randomness: random.Random) -> list[tuple[str, bool]]:
+    """Points, each once under load and once from the start on, while the crash before is being healed."""
+    rounds = [(point, heals) for point in INGESTION_POINTS for heals in (False, True)]
+    rounds += [(_RANDOM, False)] * _RANDOM_ROUNDS
+    randomness.shuffle(rounds)
+    return rounds
+
+
+def run_round(server: ServerProcess, crash: Crash, load: Load, point: str, passes: int) -> None:
+    """Start, send what was unanswered, go on under load, and die at a pass of the point, or at some moment."""
+    assert start(server, crash)
+    assert load.retry(server.grpc_address), server.log
+    check_conservation(read_ledger(server, load.keys))
+    with load.run_callers(server.grpc_address):
+        if point == _RANDOM:
+            time.sleep(passes / 10)
+            server.kill()
+        else:
+            crash.arm(point, passes)
+            wait_for_death(server, crash, point)
+
+
+def run_healing_round(server: ServerProcess, crash: Crash, load: Load, point: str) -> None:
+    """Start, and die at the first pass of the point: while the crash before is being healed, if that passes it."""
+    crash.arm(point)
+    if start(server, crash) and load.retry(server.grpc_address):
+        with load.run_callers(server.grpc_address):
+            wait_for_death(server, crash, point)
+    else:
+        wait_for_death(server, crash, point)
+
+
+def test_killed_at_every_point_and_at_random_under_load(store: Store, tmp_path: Path) -> None:
+    randomness, crash = random.Random(7), Crash(tmp_path)
+    environ = store.environ | {
         "MILLIMETRIC_RATE_LIMITS": "off",
         "MILLIMETRIC_FLUSH_INTERVAL_MS": "30",
         "MILLIMETRIC_BLOCK_ROWS_MAX": "300",
+        "PYTHONPATH": str(_TESTS),
     }
-    with ServerProcess(environ=environ) as server:
+    with ServerProcess(environ=environ, module=("support.crashing_server", str(tmp_path))) as server:
         load = Load(server.create_project("crash"))
         wait_for_key(server, load.keys)
-        for _ in range(ROUNDS):
-            load.stop.clear()
-            callers = [threading.Thread(target=load.run, args=(server.grpc_address,)) for _ in range(_CALLERS)]
-            for caller in callers:
-                caller.start()
-            time.sleep(randomness.uniform(0.3, 1.2))
-            server.kill()
-            load.stop.set()
-            for caller in callers:
-                caller.join()
-            server.start()
-            load.retry(server.grpc_address)
-        assert len(load.answered) > ROUNDS * _BATCH
+        server.kill()
+        for point, heals in make_rounds(randomness):
+            if heals:
+                run_healing_round(server, crash, load, point)
+            else:
+                run_round(server, crash, load, point, passes=randomness.randint(1, 8))
+        server.start()
+        assert load.retry(server.grpc_address)
+        answered = len(load.answered)
+        assert answered > 2 * _RANDOM_ROUNDS * _BATCH
+        wanted = dict.fromkeys(("events", "rollup", "sessions"), answered)
         wait_until(
-            lambda: (
-                count_everywhere(server, load.keys)
-                == dict.fromkeys(("events", "rollup", "sessions"), len(load.answered))
-            ),
-            lambda: f"{len(load.answered)} answered, {count_everywhere(server, load.keys)} stored",
+            lambda: count_everywhere(server, load.keys) == wanted,
+            lambda: f"{answered} answered, {count_everywhere(server, load.keys)} stored\n{server.log}",
         )
+        wait_until(
+            lambda: read_ledger(server, load.keys)["millimetric_events_stored"] == answered,
+            lambda: f"{answered} answered, {read_ledger(server, load.keys)}",
+        )
+        check_conservation(read_ledger(server, load.keys))
+        assert server.stop() == 0
+        assert sorted(store.read_ids(server, load.keys)) == sorted(load.answered)
 
 
-def test_sigterm_under_load_keeps_every_answered_event() -> None:
-    with ServerProcess(environ={"MILLIMETRIC_RATE_LIMITS": "off"}) as server:
+def test_sigterm_under_load_keeps_every_answered_event(store: Store) -> None:
+    with ServerProcess(environ=store.environ | {"MILLIMETRIC_RATE_LIMITS": "off"}) as server:
         load = Load(server.create_project("stop"))
         wait_for_key(server, load.keys)
-        callers = [threading.Thread(target=load.run, args=(server.grpc_address,)) for _ in range(_CALLERS)]
-        for caller in callers:
-            caller.start()
-        time.sleep(1)
-        began = time.monotonic()
-        assert server.stop() == 0
-        assert time.monotonic() - began < 20
-        for caller in callers:
-            caller.join()
-        server.start()
-        answered = len(load.answered)
-        assert answered > 0
-        counts = count_everywhere(server, load.keys)
-        assert counts == dict.fromkeys(("events", "rollup", "sessions"), counts["events"])
+        with load.run_callers(server.grpc_address):
+            time.sleep(1)
+            began = time.monotonic()
+            assert server.stop() == 0
+            assert time.monotonic() - began < 20
+        stored = store.read_ids(server, load.keys)  # before a restart could load anything
+        unanswered = {event.event_id for request in load.unanswered for event in request.events}
+        assert load.answered
+        assert len(stored) == len(set(stored))
         # A call that was cut off unanswered may be stored, never one that was refused.
-        assert answered <= counts["events"] <= answered + len(load.unanswered) * _BATCH
+        assert load.answered <= set(stored) <= load.answered | unanswered
+        assert not load.refused & set(stored)
+        server.start()
+        assert count_everywhere(server, load.keys) == dict.fromkeys(("events", "rollup", "sessions"), len(stored))
+        check_conservation(read_ledger(server, load.keys))

@@ -99,7 +99,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     if not mounted:
         pytest.skip("a small disk can only be mounted by root")
     yield folder
-    subprocess.run(["umount", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a failed test may have files open
 
 
 def test_a_full_disk_refuses_and_resumes_by_itself(small_disk: Path) -> None:

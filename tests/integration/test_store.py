@@ -1,31 +1,11 @@
 """From the journal into both kinds of store: once, in order, and out again when a person is forgotten."""
 
 import dataclasses
-import itertools
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 
-import pytest
-from stores import DAY, NOW, Engine, make_row, open_engine
+from stores import DAY, NOW, Engine, make_row
 
 from millimetric_server.journal.blocks import Block, Entry
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
-from support.clickhouse_server import ClickHouseServer
-
-_numbers = itertools.count()
-
-
-@pytest.fixture(params=["chdb", "http"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, clickhouse_server: ClickHouseServer) -> Iterator[Engine]:
-    database = f"test_{next(_numbers)}"
-    url = clickhouse_server.url if request.param == "http" else f"chdb://{_EMBEDDED}"
-    with open_engine(tmp_path, url, database) as opened:
-        yield opened
-        opened.store.command(f"DROP DATABASE {database}")
-
-
-_EMBEDDED = Path(tempfile.gettempdir()) / "millimetric-test-engine"  # one path a process: databases keep tests apart
 
 
 def test_rows_arrive_with_every_field_and_the_roll_ups_agree(engine: Engine) -> None:

@@ -17,7 +17,7 @@ from typing import Self
 
 import httpx
 
-from support.server_process import fast_folder
+from .server_process import fast_folder
 
 _START_TIMEOUT_S = 30
 _CONFIG = """<clickhouse>

@@ -37,13 +37,17 @@ class ProjectKeys:
 
 @dataclass
 class ServerProcess:
-    """Start it as a context manager; `restart` and `kill` keep the data."""
+    """Start it as a context manager; `start` again, `stop` and `kill` keep the data.
+
+    `module` is what Python runs as the `millimetric` command, and its first words.
+    """
 
     environ: dict[str, str] = field(default_factory=dict)
     data_dir: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="millimetric-", dir=fast_folder())))
     process: subprocess.Popen[bytes] | None = None
     grpc_port: int = 0
     http_port: int = 0
+    module: tuple[str, ...] = ("millimetric_server",)
 
     def __enter__(self) -> Self:
         self.start()
@@ -74,7 +78,7 @@ class ServerProcess:
         with self.log_path.open("ab") as log:
             start_of_log = log.tell()
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "millimetric_server", "serve", "--grpc-port", "0", "--http-port", "0"],
+                [sys.executable, "-m", *self.module, "serve", "--grpc-port", "0", "--http-port", "0"],
                 env={**os.environ, "MILLIMETRIC_DATA_DIR": str(self.data_dir), **self.environ},
                 stdout=log,
                 stderr=log,
@@ -124,7 +128,7 @@ class ServerProcess:
     def _wait_for_http(self, deadline: float) -> None:
         import httpx
 
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.process is not None and self.process.poll() is None:
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"{self.base_url}/healthz").status_code == 200:
                     return

@@ -111,7 +111,7 @@ def make_journal(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("size", "verdict"), [(10, "ok"), (200, "warn"), (990, "fail")])
 def test_a_journal_that_fills_up(examine: Examine, tmp_path: Path, size: int, verdict: str) -> None:
     with sqlite3.connect(make_journal(tmp_path)) as journal:
-        journal.execute("INSERT INTO entries (row_count, rows) VALUES (3, zeroblob(?))", (size,))
+        journal.execute("INSERT INTO entries VALUES (1, 'prj_a', 3, 25, zeroblob(?))", (size,))
     load_secrets(Settings(data_dir=str(tmp_path / "data")))
     found = examine(journal_max_bytes="1000")[1]["journal"]
     assert found["verdict"] == verdict
@@ -120,7 +120,59 @@ def test_a_journal_that_fills_up(examine: Examine, tmp_path: Path, size: int, ve
 
 def test_a_journal_that_cannot_be_read(examine: Examine, tmp_path: Path) -> None:
     make_journal(tmp_path).write_bytes(b"not a database" * 100)
-    assert examine()[1]["journal"]["verdict"] == "fail"
+    checks = examine()[1]
+    assert checks["journal"]["verdict"] == checks["ledger"]["verdict"] == "fail"
+
+
+def make_ledger(tmp_path: Path, *, received: int, dead_letters: int) -> None:
+    """A journal with 10 events stored, 2 duplicate, 3 rejected, 4 dropped, 5 waiting, and so many received."""
+    with sqlite3.connect(make_journal(tmp_path)) as journal:
+        journal.execute("INSERT INTO entries VALUES (1, 'prj_a', 5, 25, x'')")
+        for _ in range(dead_letters):
+            journal.execute("INSERT INTO dead_letters VALUES (NULL, 'prj_a', 1, 25, x'', 0, 'REASON', 'said', 0)")
+        outcomes = {"received": received, "stored": 10, "duplicate": 2, "rejected": 3, "dropped": 4}
+        for outcome, events in outcomes.items():
+            reason = "why" if outcome in {"rejected", "dropped"} else ""
+            journal.execute("INSERT INTO ledger VALUES ('prj_a', ?, ?, ?)", (outcome, reason, events))
+    load_secrets(Settings(data_dir=str(tmp_path / "data")))
+
+
+def test_a_ledger_that_adds_up(examine: Examine, tmp_path: Path) -> None:
+    assert examine()[1]["ledger"]["told"] == "begins with the first event"
+    make_ledger(tmp_path, received=24, dead_letters=0)
+    code, checks = examine()
+    assert (code, checks["ledger"]["verdict"]) == (0, "ok")
+    assert checks["ledger"]["told"] == "all 24 received events are accounted for: 10 stored, 5 waiting"
+
+
+def test_dead_letters_are_a_warning(examine: Examine, tmp_path: Path) -> None:
+    make_ledger(tmp_path, received=26, dead_letters=2)
+    code, checks = examine()
+    assert (code, checks["ledger"]["verdict"]) == (0, "warn")
+    assert "2 refused by ClickHouse" in checks["ledger"]["told"]
+    assert "millimetric journal dead-letters" in checks["ledger"]["advice"]
+
+
+@pytest.mark.parametrize(("received", "missing"), [(27, "1 missing"), (20, "-6 missing")])
+def test_events_that_are_missing_or_count_twice(examine: Examine, tmp_path: Path, received: int, missing: str) -> None:
+    make_ledger(tmp_path, received=received, dead_letters=2)
+    code, checks = examine()
+    assert (code, checks["ledger"]["verdict"]) == (1, "fail")
+    assert checks["ledger"]["told"] == (
+        f"project prj_a: {received} received, but 10 stored, 2 duplicate, 3 rejected, 4 dropped, 5 waiting, "
+        f"2 dead letters: {missing}"
+    )
+
+
+@pytest.mark.parametrize(("version", "verdict"), [(1, "ok"), (99, "fail")])
+def test_a_ledger_in_a_journal_of_another_version(examine: Examine, tmp_path: Path, version: int, verdict: str) -> None:
+    path = make_journal(tmp_path)
+    with sqlite3.connect(path) as journal:
+        journal.execute(f"PRAGMA user_version = {version}")
+        journal.execute("DROP TABLE ledger")
+    found = examine()[1]["ledger"]
+    assert found["verdict"] == verdict
+    assert str(version) in found["told"]
 
 
 def test_ports_that_other_programs_hold(examine: Examine, listener: int, monkeypatch: pytest.MonkeyPatch) -> None:

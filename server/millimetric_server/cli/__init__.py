@@ -7,6 +7,7 @@ import click
 from millimetric_server import __version__
 from millimetric_server.cli.demo import demo
 from millimetric_server.cli.doctor import doctor
+from millimetric_server.cli.journal import journal
 from millimetric_server.cli.key import key
 from millimetric_server.cli.load import load
 from millimetric_server.cli.origin import origin
@@ -15,7 +16,18 @@ from millimetric_server.cli.quickstart import quickstart
 from millimetric_server.cli.reclassify import reclassify_command
 from millimetric_server.cli.serve import serve
 
-COMMANDS: tuple[click.Command, ...] = (serve, quickstart, project, key, origin, load, demo, doctor, reclassify_command)
+COMMANDS: tuple[click.Command, ...] = (
+    serve,
+    quickstart,
+    project,
+    key,
+    origin,
+    load,
+    demo,
+    reclassify_command,
+    journal,
+    doctor,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

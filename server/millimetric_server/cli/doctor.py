@@ -16,6 +16,7 @@ from millimetric_server.cli.doctor_files import (
     check_data_dir,
     check_geoip,
     check_journal,
+    check_ledger,
     check_python,
     check_secrets,
 )
@@ -36,6 +37,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_secrets,
     check_control_database,
     check_journal,
+    check_ledger,
     check_grpc_port,
     check_http_port,
     check_clickhouse,

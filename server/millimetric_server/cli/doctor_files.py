@@ -6,17 +6,22 @@ import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import inspect, make_url
 
 from millimetric_server.cli.doctor_findings import Finding, fail, ok, warn
+from millimetric_server.cli.journal_file import read_version
 from millimetric_server.config import SECRET_NAMES, Settings
 from millimetric_server.control.database import Database, open_engine
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.store import ControlStore
 from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.journal.database import connect_read_only
+from millimetric_server.journal.ledger import Account, read_accounts
+from millimetric_server.journal.migrations import SCHEMA_VERSION
 
 _PYTHON_MIN = (3, 11)
 _GIB = 1024**3
@@ -24,6 +29,7 @@ _FREE_BYTES_WARN = 2 * _GIB
 _FREE_BYTES_FAIL = _GIB // 4
 _BACKLOG_SHARE_WARN = 0.1
 _BACKLOG_SHARE_FAIL = 0.95
+_JOURNAL_ADVICE = "Restore it from a backup, or move it away: a new one is made."
 _GEOIP_DAYS_MAX = 180
 _GEOIP_ADVICE = "Run `make geoip`, or set MILLIMETRIC_GEOIP_DB to a country database in .mmdb format."
 
@@ -103,20 +109,66 @@ def check_journal(settings: Settings) -> Finding:
     if not path.exists():
         return ok(name, "made at the first start")
     try:
-        with contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=5)) as journal:
+        with contextlib.closing(connect_read_only(path)) as journal:
             rows, size = journal.execute(
                 "SELECT coalesce(sum(row_count), 0), coalesce(sum(length(rows)), 0) FROM entries"
             ).fetchone()
     except sqlite3.Error as error:
-        return fail(
-            name, f"{path} can't be read: {error}", "Restore it from a backup, or move it away: a new one is made."
-        )
+        return fail(name, f"{path} can't be read: {error}", _JOURNAL_ADVICE)
     share = size / settings.journal_max_bytes
     told = f"{rows:,} events ({size / 1024**2:.1f} MiB) wait for ClickHouse, {share:.0%} of what may"
     advice = "See that ClickHouse answers: events wait here until it takes them, and beyond the limit are refused."
     if share >= _BACKLOG_SHARE_FAIL:
         return fail(name, told, advice)
     return warn(name, told, advice) if share >= _BACKLOG_SHARE_WARN else ok(name, told)
+
+
+def check_ledger(settings: Settings) -> Finding:
+    """Is it known of every received event what became of it, and did ClickHouse refuse none."""
+    name, path = "ledger", settings.data_path / "journal.db"
+    if not path.exists():
+        return ok(name, "begins with the first event")
+    try:
+        with contextlib.closing(connect_read_only(path)) as journal:
+            version = read_version(journal)
+            accounts = read_accounts(journal) if version == SCHEMA_VERSION else []
+    except sqlite3.Error as error:
+        return fail(name, f"{path} can't be read: {error}", _JOURNAL_ADVICE)
+    if version > SCHEMA_VERSION:
+        return fail(name, f"the journal has version {version}, known is {SCHEMA_VERSION}", "Run a newer millimetric.")
+    if version < SCHEMA_VERSION:
+        return ok(name, f"begins at the next start, which upgrades the journal from version {version}")
+    return _judge_accounts(name, accounts)
+
+
+def _judge_accounts(name: str, accounts: Sequence[Account]) -> Finding:
+    if wrong := [one for one in accounts if one.missing]:
+        advice = (
+            "Compare with `millimetric journal status`, keep a copy of the data folder, and report it with the log: "
+            "events were lost, or counted twice."
+        )
+        return fail(name, "; ".join(map(_tell_account, wrong)), advice)
+    received, stored, waiting, refused = (
+        sum(getattr(one, part) for one in accounts) for part in ("received", "stored", "journaled", "dead_letter")
+    )
+    told = f"all {received:,} received events are accounted for: {stored:,} stored, {waiting:,} waiting"
+    if refused:
+        advice = "See which and why: run `millimetric journal dead-letters`."
+        return warn(name, f"{told}, {refused:,} refused by ClickHouse and set aside as dead letters", advice)
+    return ok(name, told)
+
+
+def _tell_account(one: Account) -> str:
+    parts = {
+        "stored": one.stored,
+        "duplicate": one.duplicate,
+        "rejected": sum(one.rejected.values()),
+        "dropped": sum(one.dropped.values()),
+        "waiting": one.journaled,
+        "dead letters": one.dead_letter,
+    }
+    known = ", ".join(f"{count:,} {part}" for part, count in parts.items())
+    return f"project {one.project_id}: {one.received:,} received, but {known}: {one.missing:,} missing"
 
 
 def check_geoip(settings: Settings) -> Finding:

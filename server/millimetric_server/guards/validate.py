@@ -3,7 +3,6 @@
 from millimetric_server.call import Call, Deps
 from millimetric_server.control.records import KeyKind
 from millimetric_server.errors import AppError, Reason, invalid_params
-from millimetric_server.validate.events import count_events
 
 
 def validate(call: Call, deps: Deps) -> None:
@@ -19,5 +18,4 @@ def validate(call: Call, deps: Deps) -> None:
         call.project = project
     elif named and named != call.project.project_id:
         raise AppError(Reason.NOT_FOUND, "the key has no such project")
-    call.uncounted_events = count_events(message)
     call.request = call.rpc.validate(message, call)

@@ -23,6 +23,7 @@ from millimetric_server.journal import ledger
 from millimetric_server.journal.journal import Appended
 from millimetric_server.journal.seen import NewEvent
 from millimetric_server.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
+from millimetric_server.store.loader import make_refused
 from millimetric_server.validate.events import CheckedBatch
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -56,6 +57,9 @@ def store_events(
     call.uncounted_events -= len(new)  # the journal has counted them
     if ack is Ack.STORED:
         yield deps.loader.wait_loaded(appended.seq)
+        repeated = [row.event_id for row, first in zip(rows, appended.firsts, strict=True) if first is not None]
+        if repeated and deps.journal.has_dead_letter(call.project.project_id, repeated):
+            raise make_refused()
     return rows, appended
 
 

@@ -226,6 +226,12 @@ class Journal:
         rows: int = self._writer.transact(take_back).result()
         return rows
 
+    def has_dead_letter(self, project_id: str, event_ids: Sequence[str]) -> bool:
+        """Tell whether ClickHouse refused one of these events of the project."""
+        with self._reader_lock:
+            letters = dead_letters.read(self._reader, project_id=project_id)
+        return any(row["event_id"] in event_ids for letter in letters for row in letter.describe())
+
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""
         return self._writer.transact(lambda connection: self._seen.prune(connection, now_us, rows_max)).result()

@@ -1,5 +1,6 @@
 """How ClickHouse fails: it is away, it refuses rows, or it has a fault of its own; and how that is told."""
 
+import re
 import threading
 import time
 
@@ -23,6 +24,10 @@ _ROW_FAULTS = {
     407: "DECIMAL_OVERFLOW",
     469: "VIOLATED_CONSTRAINT",
 }
+# The end of a message, since what stands before may quote a row. Over HTTP version and address follow.
+_IN_A_VIEW = re.compile(
+    r": while pushing to view [^\s'\"]+\. \([A-Z_]+\)(?: \(version [^)]*\))?(?: \(for url [^)]*\))?\s*$"
+)
 _RETRY_S = 1.0
 
 
@@ -68,10 +73,18 @@ class Outage:
 
 
 def name_row_fault(error: Exception) -> str | None:
-    """ClickHouse's name for what is wrong with a row, or None if the error blames no row."""
+    """ClickHouse's name for what is wrong with a row, or None if the error blames no row.
+
+    A view's refusal blames none: the events are in by then, and only the same block may be sent again.
+    """
+    if _IN_A_VIEW.search(str(error)):
+        return None
     return _ROW_FAULTS.get(getattr(error, "code", None) or 0)
 
 
 def describe_fault(error: Exception) -> str:
     """A line for the log. What blames values is told by its name alone, because its text quotes them."""
-    return name_row_fault(error) or (str(error).splitlines() or [type(error).__name__])[0][:500]
+    return (
+        _ROW_FAULTS.get(getattr(error, "code", None) or 0)
+        or (str(error).splitlines() or [type(error).__name__])[0][:500]
+    )

@@ -173,8 +173,7 @@ class Loader:
             self._waiting = [(seq, future) for seq, future in self._waiting if seq > self._loaded_seq]
         for seq, future in done:
             if seq in self._refused_seqs:
-                message = "the analytics store refused an event; it is durable and set aside for the operator"
-                future.set_exception(AppError(Reason.UPSTREAM_FAILED, message))
+                future.set_exception(make_refused())
             else:
                 future.set_result(None)
 
@@ -192,3 +191,9 @@ class Loader:
         if failures == 1:
             self.failing_since = time.monotonic()
             log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+
+
+def make_refused() -> AppError:
+    """Make the answer to whoever waits for an event that ClickHouse refused."""
+    message = "the analytics store refused an event; it is durable and set aside for the operator"
+    return AppError(Reason.UPSTREAM_FAILED, message)

@@ -73,6 +73,7 @@ class CheckedBatch(msgspec.Struct, frozen=True):
 
 def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
     """Check a Track. Raises AppError invalid_payload."""
+    call.uncounted_events = 1
     checked = check_event(request, call.received_at)
     if isinstance(checked, tuple):
         raise invalid_payload(checked)
@@ -81,6 +82,7 @@ def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
 
 def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     """Check a Batch. Raises AppError invalid_payload that names every bad index."""
+    call.uncounted_events = len(request.events)
     if not 1 <= len(request.events) <= BATCH_EVENTS_MAX:
         message = f"must hold 1 to {BATCH_EVENTS_MAX} events, not {len(request.events)}"
         raise invalid_payload((Violation("events", message),))
@@ -101,6 +103,7 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
 
 def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:
     """Check a group of a stream; every event has its own outcome. Raises AppError for a bad ack only."""
+    call.uncounted_events = len(group.requests)
     sent = [request.event or _NO_EVENT for request in group.requests]
     events = [check_event(event, call.received_at) for event in sent]
     sequences = tuple(request.sequence or 0 for request in group.requests)
@@ -112,6 +115,7 @@ def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:
 
 def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
     """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
+    call.uncounted_events = 1
     problems = [Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)]
     event = Event(
         event=IDENTIFY_EVENT,
@@ -129,15 +133,6 @@ def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
     if problems or isinstance(checked, tuple):
         raise invalid_payload(problems)
     return CheckedTrack(checked, _read_ack(request.ack, call))
-
-
-def count_events(message: Message) -> int:
-    """How many events a request brings; 0 for one that writes none."""
-    if isinstance(message, BatchRequest):
-        return len(message.events)
-    if isinstance(message, StreamGroup):
-        return len(message.requests)
-    return int(isinstance(message, TrackRequest | IdentifyRequest))
 
 
 def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violation, ...]:
