@@ -15,14 +15,11 @@ from pathlib import Path
 
 import msgspec
 from prometheus_client.parser import text_string_to_metric_families
+from tests.support.clickhouse_server import ClickHouseServer
 from tests.support.server_process import ProjectKeys, ServerProcess
 
 from bench.machine import Cores, pinned_to
 from millimetric_server.config import Settings, load_settings
-
-# The tests' support imports itself as pytest finds it.
-sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from support.clickhouse_server import ClickHouseServer
 
 ENVIRON = {"MILLIMETRIC_RATE_LIMITS": "off"}
 CLICKHOUSE_URL = "MILLIMETRIC_CLICKHOUSE_URL"

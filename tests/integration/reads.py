@@ -1,9 +1,11 @@
-"""Waiting, and the same figure asked of events, roll-up and sessions."""
+"""Waiting, reasons, and the same figure asked of events, roll-up and sessions."""
 
 import time
 from collections.abc import Callable
 
+import grpc
 import httpx
+from google.rpc import error_details_pb2, status_pb2
 
 from support.server_process import ProjectKeys, ServerProcess
 
@@ -48,3 +50,14 @@ def count_everywhere(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]
         "rollup": sum(row["value"] for row in read("stats")),
         "sessions": sum(row["events"] for row in read("sources", limit="200")),
     }
+
+
+def read_reason(error: grpc.RpcError) -> str:
+    """The word of ErrorReason, or nothing if it was not our server that failed the call."""
+    info = error_details_pb2.ErrorInfo()
+    for name, value in error.trailing_metadata() or ():
+        if name == "grpc-status-details-bin":
+            for detail in status_pb2.Status.FromString(value).details:
+                if detail.Unpack(info):
+                    return str(info.reason)
+    return ""

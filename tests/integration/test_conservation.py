@@ -68,12 +68,7 @@ class Traffic:
     def _call(self, client: httpx.Client, choose: random.Random, name: str) -> None:
         secret = bearer(self.keys.secret)
         match choose.randrange(40):
-            case 2 | 3 | 4 | 5:
-                known = sorted(self.stored_ids)[:3]
-                events = [{"event": "tick", "event_id": one} for one in known] or [{"event": "tick", "event_id": name}]
-                if client.post("/v1/batch", json={"events": events}, headers=secret).status_code == 202:
-                    self.stored_ids.update(event["event_id"] for event in events)
-            case 1:
+            case 0:
                 answer = client.post(
                     "/v1/batch",
                     json={"events": [{"event": ""}, {"event": "bad", "event_id": name}], "mode": "per_event"},
@@ -82,10 +77,15 @@ class Traffic:
                 if answer.status_code == 202:
                     self.rejected += 1
                     self.refused_ids.add(name)
-            case 6 | 7 | 8 | 9:
+            case 1 | 2 | 3 | 4:
+                known = sorted(self.stored_ids)[:3]
+                events = [{"event": "tick", "event_id": one} for one in known] or [{"event": "tick", "event_id": name}]
+                if client.post("/v1/batch", json={"events": events}, headers=secret).status_code == 202:
+                    self.stored_ids.update(event["event_id"] for event in events)
+            case 5 | 6 | 7 | 8:
                 answer = client.post("/v1/track", json={"event": "x" * 129}, headers=secret)
                 self.rejected += answer.status_code == 400
-            case 10 | 11 | 12 | 13:
+            case 9 | 10 | 11 | 12:
                 headers = bearer(self.keys.public) | {"Origin": ORIGIN, "DNT": "1"}
                 self.dropped += client.post("/v1/track", json={"event": "page"}, headers=headers).status_code == 202
             case _:

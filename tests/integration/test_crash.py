@@ -16,9 +16,8 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from google.rpc import error_details_pb2, status_pb2
 from prometheus_client.parser import text_string_to_metric_families
-from reads import count_everywhere, wait_for_key, wait_until
+from reads import count_everywhere, read_reason, wait_for_key, wait_until
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from support.clickhouse_server import ClickHouseServer
@@ -133,17 +132,6 @@ def make_batch() -> ingest_service_pb2.BatchRequest:
         for number in range(_BATCH)
     ]
     return ingest_service_pb2.BatchRequest(events=events)
-
-
-def read_reason(error: grpc.RpcError) -> str:
-    """The reason, or nothing if it was not our server that failed the call."""
-    info = error_details_pb2.ErrorInfo()
-    for name, value in error.trailing_metadata() or ():
-        if name == "grpc-status-details-bin":
-            for detail in status_pb2.Status.FromString(value).details:
-                if detail.Unpack(info):
-                    return str(info.reason)
-    return ""
 
 
 def read_ledger(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:

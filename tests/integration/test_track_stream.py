@@ -10,8 +10,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from google.rpc import error_details_pb2, status_pb2
-from reads import bearer, count_everywhere, wait_for_key, wait_until
+from reads import bearer, count_everywhere, read_reason, wait_for_key, wait_until
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.store import open_control_store
@@ -37,16 +36,6 @@ def open_stream(channel: grpc.Channel, key: str, requests: Iterable[Any], **meta
     stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
     pairs = (("authorization", f"Bearer {key}"), *((name.replace("_", "-"), text) for name, text in metadata.items()))
     return stub.TrackStream(iter(requests), metadata=pairs, timeout=60)
-
-
-def read_reason(error: grpc.RpcError) -> str:
-    info = error_details_pb2.ErrorInfo()
-    for name, value in error.trailing_metadata() or ():
-        if name == "grpc-status-details-bin":
-            for detail in status_pb2.Status.FromString(value).details:
-                if detail.Unpack(info):
-                    return info.reason
-    return ""
 
 
 def expect_end(stream: Any) -> tuple[list[int], grpc.StatusCode, str]:

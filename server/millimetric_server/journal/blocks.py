@@ -1,12 +1,14 @@
-"""What the loader takes out of the journal at once, and what it tells the journal afterwards."""
+"""Entries: how rows get into them, what the loader takes out at once, and what it tells the journal afterwards."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from sqlite3 import Connection
 from typing import Any, NamedTuple
 
-from millimetric_server.journal.packed_rows import unpack_rows
+from millimetric_server.journal.packed_rows import COLUMN_COUNT, unpack_rows
 
+_ENTRY_ROWS_MAX = 1000
 Read = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
 
 
@@ -111,6 +113,37 @@ class Settlement:
         """Settle rows of an entry as dead letters."""
         self.refused.append(refused)
         self.refused_seqs.add(seq)
+
+
+class EntryWriter:
+    """Rows of one commit on their way into entries: one for each run of calls of the same project."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._newest: int = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0]
+        statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'"
+        self._last_number: int = connection.execute(statement).fetchone()[0]
+        self._entries: list[tuple[int, str, list[bytes]]] = []
+
+    def add(self, project_id: str, rows: Sequence[bytes]) -> int:
+        """Add rows; returns the number of the entry that will hold them. Without rows it is the newest that waits."""
+        if rows:
+            newest = self._entries[-1] if self._entries else None
+            if newest is None or newest[1] != project_id or len(newest[2]) + len(rows) > _ENTRY_ROWS_MAX:
+                self._newest = self._last_number = self._last_number + 1
+                self._entries.append((self._newest, project_id, []))
+            self._entries[-1][2].extend(rows)
+        return self._newest
+
+    def write(self) -> int:
+        """Insert the entries and return their size in bytes."""
+        size = 0
+        for seq, project_id, rows in self._entries:
+            packed = b"".join(rows)
+            size += len(packed)
+            values = (seq, project_id, len(rows), COLUMN_COUNT, packed)
+            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", values)
+        return size
 
 
 def find_block_end(read: Read, loaded: int, rows_max: int) -> int:

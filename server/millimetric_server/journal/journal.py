@@ -16,19 +16,18 @@ import uuid_utils
 
 from millimetric_server.errors import AppError
 from millimetric_server.journal import dead_letters
-from millimetric_server.journal.blocks import Block, Entry, Piece, Refusals, Settlement, find_block_end
+from millimetric_server.journal.blocks import Block, Entry, EntryWriter, Piece, Refusals, Settlement, find_block_end
 from millimetric_server.journal.database import Writer, connect, make_overloaded
 from millimetric_server.journal.free_space import FreeSpace
 from millimetric_server.journal.ledger import FORGOTTEN, Account, Notes, Outcome, count_events, read_accounts
 from millimetric_server.journal.migrations import migrate
-from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
+from millimetric_server.journal.packed_rows import pack_row
 from millimetric_server.journal.recovery import open_whole
 from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
 
 log = logging.getLogger(__name__)
 
 _MICROSECONDS_A_DAY = 86_400_000_000
-_ENTRY_ROWS_MAX = 1000
 _FULL_RETRY_S = 5.0
 
 
@@ -268,7 +267,7 @@ class Journal:
         """Append what came in during the last commit: one look at the index, and few entries."""
         events = list(chain.from_iterable(append.events for append in appends))
         firsts = self._seen.record(connection, events)
-        received, duplicates, gathered = Counter[str](), Counter[str](), _Gathered(connection)
+        received, duplicates, gathered = Counter[str](), Counter[str](), EntryWriter(connection)
         results, start = [], 0
         for append in appends:
             answers = firsts[start : start + len(append.events)]
@@ -282,34 +281,3 @@ class Journal:
             count_events(connection, project_id, Outcome.RECEIVED, count)
             count_events(connection, project_id, Outcome.DUPLICATE, duplicates[project_id])
         return results
-
-
-class _Gathered:
-    """Rows of one commit on their way into entries: one for each run of calls of the same project."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._newest: int = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").fetchone()[0]
-        statement = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'entries'"
-        self._last_number: int = connection.execute(statement).fetchone()[0]
-        self._entries: list[tuple[int, str, list[bytes]]] = []
-
-    def add(self, project_id: str, rows: Sequence[bytes]) -> int:
-        """Add rows; returns the number of the entry that will hold them. Without rows it is the newest that waits."""
-        if rows:
-            newest = self._entries[-1] if self._entries else None
-            if newest is None or newest[1] != project_id or len(newest[2]) + len(rows) > _ENTRY_ROWS_MAX:
-                self._newest = self._last_number = self._last_number + 1
-                self._entries.append((self._newest, project_id, []))
-            self._entries[-1][2].extend(rows)
-        return self._newest
-
-    def write(self) -> int:
-        """Insert the entries and return their size in bytes."""
-        size = 0
-        for seq, project_id, rows in self._entries:
-            packed = b"".join(rows)
-            size += len(packed)
-            values = (seq, project_id, len(rows), COLUMN_COUNT, packed)
-            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?)", values)
-        return size
