@@ -22,6 +22,7 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import COLUMN_TYPES, EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
+from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
 from millimetric_server.store.clickhouse import Insert
 from millimetric_server.store.migrations import migrate
 from millimetric_server.store.patient_clickhouse import PatientClickHouse
@@ -191,8 +192,8 @@ def _seed(url: str, database: str, project_id: str) -> None:
     migrate(store)
     rows = make_rows(project_id)
     for number, block in enumerate(_batch(rows, 300)):
-        columns = list(zip(*(msgspec.structs.astuple(row) for row in block), strict=True))
-        store.insert(Insert("events", tuple(COLUMN_TYPES), tuple(COLUMN_TYPES.values()), columns, f"block-{number}"))
+        packed = b"".join(map(pack_row, block))
+        store.insert_block(Insert("events", COLUMN_NAMES, FORMAT, packed, f"block-{number}"))
     store.close()
 
 

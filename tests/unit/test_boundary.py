@@ -45,6 +45,11 @@ def _refuse(_call: Call, _deps: Deps) -> Steps:
     yield
 
 
+def _validate(message: TrackRequest, call: Call) -> TrackRequest:
+    call.uncounted_events = 1
+    return message
+
+
 def run_track(
     handler: Handler,
     *,
@@ -76,7 +81,7 @@ def run_track(
         TrackResponse,
         frozenset({KeyKind.SECRET}),
         handler,
-        lambda message, _call: message,
+        _validate,
     )
     call = Call(
         rpc=rpc,
