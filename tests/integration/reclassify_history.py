@@ -19,7 +19,7 @@ import msgspec
 
 from millimetric_server.enrich.attribution import classify
 from millimetric_server.enrich.checked_event import CheckedEvent
-from millimetric_server.enrich.event_row import COLUMN_TYPES, EventRow
+from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
@@ -96,7 +96,7 @@ def read_history(url: str, database: str) -> History:
     store = PatientClickHouse(url, database)
     store.open()
     columns = [
-        name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_TYPES
+        name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_NAMES
     ]
     events = [EventRow(*row) for row in store.query(f"SELECT {', '.join(columns)} FROM events")]
     history = tell_history(events)

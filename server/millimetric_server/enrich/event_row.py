@@ -6,7 +6,7 @@ import msgspec
 class EventRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """One event with all that was derived. Times are microseconds since 1970 UTC; absent texts are empty.
 
-    Fields are only ever appended, with a default, so that a journal written by an older server can be read.
+    Fields are only ever appended, so that a journal written by an older server can be read.
     """
 
     project_id: str
@@ -34,23 +34,3 @@ class EventRow(msgspec.Struct, frozen=True, array_like=True, gc=False):
     is_bot: bool
     ip_hash: str
     retention_days: int
-
-
-# The ClickHouse type of each column, in the order of the fields: with it, an insert asks the server nothing.
-COLUMN_TYPES: dict[str, str] = dict.fromkeys(EventRow.__struct_fields__, "String") | {
-    "project_id": "LowCardinality(String)",
-    "event": "LowCardinality(String)",
-    "timestamp": "DateTime64(6, 'UTC')",
-    "received_at": "DateTime64(6, 'UTC')",
-    "source": "LowCardinality(String)",
-    "medium": "LowCardinality(String)",
-    "source_confidence": "LowCardinality(String)",
-    "source_rule_id": "LowCardinality(String)",
-    "rule_set": "LowCardinality(String)",
-    "country": "LowCardinality(String)",
-    "device_type": "LowCardinality(String)",
-    "browser": "LowCardinality(String)",
-    "os": "LowCardinality(String)",
-    "is_bot": "Bool",
-    "retention_days": "UInt16",
-}
