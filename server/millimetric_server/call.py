@@ -14,6 +14,7 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.messages import Message
 from millimetric_server.server_secrets import ServerSecrets
+from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 
@@ -80,3 +81,4 @@ class Call:
     # Events of a decoded request that the ledger does not know yet. `validate` says how many it brought; what is left
     # at the end was rejected.
     uncounted_events: int = 0
+    cancellation: Cancellation = field(default_factory=Cancellation)  # the door cancels when the caller is gone

@@ -26,6 +26,7 @@ _ENUMS = [
     if isinstance(kind, type) and issubclass(kind, WireEnum) and kind is not WireEnum
 ]
 _SCALARS = {
+    bytes: {FieldDescriptor.TYPE_BYTES},
     str: {FieldDescriptor.TYPE_STRING},
     bool: {FieldDescriptor.TYPE_BOOL},
     float: {FieldDescriptor.TYPE_DOUBLE},

@@ -114,6 +114,7 @@ class StatsResponse(Message):
     """Figures, largest first, or by bucket when there is an interval."""
 
     rows: list[StatsRow]
+    truncated: bool | UnsetType = UNSET
 
 
 class SourcesRequest(Message):
@@ -141,3 +142,107 @@ class SourcesResponse(Message):
     """Sources, most events first."""
 
     rows: list[SourcesRow]
+
+
+class FunnelStep(Message):
+    """A step of a funnel."""
+
+    event: str = ""
+    filter: list[Filter] = field(default_factory=list)
+
+
+class FunnelRequest(Message):
+    """Which funnel."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    window_seconds: int | None = None
+    steps: list[FunnelStep] = field(default_factory=list)
+    group_by: str | None = None
+    limit: int | None = None
+    include_bots: bool = False
+
+
+class FunnelRow(Message):
+    """One step of one group."""
+
+    group: str | UnsetType
+    step: int
+    event: str
+    visitors: int
+    rate_from_previous: float
+    rate_from_first: float
+    median_seconds: float
+
+
+class FunnelResponse(Message):
+    """How far visitors came."""
+
+    rows: list[FunnelRow]
+
+
+class Period(WireEnum):
+    """How long a period of retention is."""
+
+    UNSPECIFIED = ""
+    DAY = "day"
+    WEEK = "week"
+
+
+class RetentionRequest(Message):
+    """Who came, and who came back."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    first_event: str | None = None
+    return_event: str | None = None
+    period: Period = Period.UNSPECIFIED
+    periods: int | None = None
+    include_bots: bool = False
+    timezone: str | None = None
+
+
+class RetentionRow(Message):
+    """One cohort."""
+
+    cohort: str
+    visitors: int
+    returned: list[int]
+
+
+class RetentionResponse(Message):
+    """Cohorts by periods."""
+
+    rows: list[RetentionRow]
+
+
+class ExportFormat(WireEnum):
+    """How an export is written."""
+
+    UNSPECIFIED = ""
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+class ExportRequest(Message):
+    """Which events to write."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    event: str | None = None
+    source: str | None = None
+    medium: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    filter: list[Filter] = field(default_factory=list)
+    format: ExportFormat = ExportFormat.UNSPECIFIED
+
+
+class ExportResponse(Message):
+    """A piece of the file."""
+
+    data: bytes

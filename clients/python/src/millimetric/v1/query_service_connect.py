@@ -22,10 +22,10 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from millimetric.v1.attribution_pb2 import ExplainRequest, ExplainResponse
 from pyqwest import Client, SyncClient
 
-from .query_service_pb2 import FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
+from .query_service_pb2 import ExportRequest, ExportResponse, FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 
     from connectrpc.codec import Codec
     from connectrpc.compression import Compression
@@ -70,6 +70,12 @@ class QueryService(Protocol):
     async def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> AsyncIterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -148,6 +154,17 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.retention,
+                ),
+                "/millimetric.v1.QueryService/Export": Endpoint.server_stream(
+                    method=MethodInfo(
+                        name="Export",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExportRequest,
+                        output=ExportResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=svc.export,
                 ),
                 "/millimetric.v1.QueryService/Explain": Endpoint.unary(
                     method=MethodInfo(
@@ -327,6 +344,29 @@ class QueryServiceClient(ConnectClient):
             timeout_ms=timeout_ms,
             use_get=use_get,
         )
+    def export(
+        self,
+        request: ExportRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Export",
+                service_name="millimetric.v1.QueryService",
+                input=ExportRequest,
+                output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
     async def explain(
         self,
         request: ExplainRequest,
@@ -386,6 +426,12 @@ class QueryServiceSync(Protocol):
     def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> Iterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -462,6 +508,17 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.retention,
+                ),
+                "/millimetric.v1.QueryService/Export": EndpointSync.server_stream(
+                    method=MethodInfo(
+                        name="Export",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExportRequest,
+                        output=ExportResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=service.export,
                 ),
                 "/millimetric.v1.QueryService/Explain": EndpointSync.unary(
                     method=MethodInfo(
@@ -640,6 +697,29 @@ class QueryServiceClientSync(ConnectClientSync):
             headers=headers,
             timeout_ms=timeout_ms,
             use_get=use_get,
+        )
+    def export(
+        self,
+        request: ExportRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Iterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Export",
+                service_name="millimetric.v1.QueryService",
+                input=ExportRequest,
+                output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
         )
     def explain(
         self,

@@ -51,6 +51,13 @@ class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERIOD_UNSPECIFIED: _ClassVar[Period]
     PERIOD_DAY: _ClassVar[Period]
     PERIOD_WEEK: _ClassVar[Period]
+
+class ExportFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    EXPORT_FORMAT_UNSPECIFIED: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_NDJSON: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_CSV: _ClassVar[ExportFormat]
+    EXPORT_FORMAT_PARQUET: _ClassVar[ExportFormat]
 FILTER_OP_UNSPECIFIED: FilterOp
 FILTER_OP_EQ: FilterOp
 FILTER_OP_NE: FilterOp
@@ -75,6 +82,10 @@ BREAKDOWN_SOURCE: Breakdown
 PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
+EXPORT_FORMAT_UNSPECIFIED: ExportFormat
+EXPORT_FORMAT_NDJSON: ExportFormat
+EXPORT_FORMAT_CSV: ExportFormat
+EXPORT_FORMAT_PARQUET: ExportFormat
 
 class Filter(_message.Message):
     __slots__ = ("column", "op", "values")
@@ -145,10 +156,12 @@ class StatsRequest(_message.Message):
     def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class StatsResponse(_message.Message):
-    __slots__ = ("rows",)
+    __slots__ = ("rows", "truncated")
     ROWS_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
     rows: _containers.RepeatedCompositeFieldContainer[StatsRow]
-    def __init__(self, rows: _Optional[_Iterable[_Union[StatsRow, _Mapping]]] = ...) -> None: ...
+    truncated: bool
+    def __init__(self, rows: _Optional[_Iterable[_Union[StatsRow, _Mapping]]] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class StatsRow(_message.Message):
     __slots__ = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path", "bucket", "value")
@@ -220,19 +233,23 @@ class FunnelStep(_message.Message):
     def __init__(self, event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
 
 class FunnelRequest(_message.Message):
-    __slots__ = ("project", "to", "window_seconds", "steps", "group_by")
+    __slots__ = ("project", "to", "window_seconds", "steps", "group_by", "limit", "include_bots")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
     WINDOW_SECONDS_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
     window_seconds: int
     steps: _containers.RepeatedCompositeFieldContainer[FunnelStep]
     group_by: str
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_seconds: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[FunnelStep, _Mapping]]] = ..., group_by: _Optional[str] = ..., **kwargs) -> None: ...
+    limit: int
+    include_bots: bool
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., window_seconds: _Optional[int] = ..., steps: _Optional[_Iterable[_Union[FunnelStep, _Mapping]]] = ..., group_by: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class FunnelResponse(_message.Message):
     __slots__ = ("rows",)
@@ -259,7 +276,7 @@ class FunnelRow(_message.Message):
     def __init__(self, group: _Optional[str] = ..., step: _Optional[int] = ..., event: _Optional[str] = ..., visitors: _Optional[int] = ..., rate_from_previous: _Optional[float] = ..., rate_from_first: _Optional[float] = ..., median_seconds: _Optional[float] = ...) -> None: ...
 
 class RetentionRequest(_message.Message):
-    __slots__ = ("project", "to", "first_event", "return_event", "period", "periods")
+    __slots__ = ("project", "to", "first_event", "return_event", "period", "periods", "include_bots", "timezone")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -267,13 +284,17 @@ class RetentionRequest(_message.Message):
     RETURN_EVENT_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     PERIODS_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
+    TIMEZONE_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
     first_event: str
     return_event: str
     period: Period
     periods: int
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., first_event: _Optional[str] = ..., return_event: _Optional[str] = ..., period: _Optional[_Union[Period, str]] = ..., periods: _Optional[int] = ..., **kwargs) -> None: ...
+    include_bots: bool
+    timezone: str
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., first_event: _Optional[str] = ..., return_event: _Optional[str] = ..., period: _Optional[_Union[Period, str]] = ..., periods: _Optional[int] = ..., include_bots: _Optional[bool] = ..., timezone: _Optional[str] = ..., **kwargs) -> None: ...
 
 class RetentionResponse(_message.Message):
     __slots__ = ("rows",)
@@ -290,3 +311,32 @@ class RetentionRow(_message.Message):
     visitors: int
     returned: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, cohort: _Optional[str] = ..., visitors: _Optional[int] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class ExportRequest(_message.Message):
+    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "format")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    event: str
+    source: str
+    medium: str
+    user_id: str
+    anonymous_id: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    format: ExportFormat
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., format: _Optional[_Union[ExportFormat, str]] = ..., **kwargs) -> None: ...
+
+class ExportResponse(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...

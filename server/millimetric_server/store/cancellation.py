@@ -1,0 +1,38 @@
+"""How a door tells the store that nobody waits for a call's answer any more."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+
+
+class Cancellation:
+    """One call's: the door cancels, and what works for the call stops."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: list[Callable[[], None]] = []
+        self.is_cancelled = False
+
+    def cancel(self) -> None:
+        """Stop what works for the call, now and later. Any thread may call it, and more than once."""
+        with self._lock:
+            self.is_cancelled = True
+            stops, self._stops = self._stops, []
+        for stop in stops:
+            stop()
+
+    @contextlib.contextmanager
+    def watched_by(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Have this function called if the call is cancelled inside the `with` block, or was already."""
+        with self._lock:
+            was_cancelled = self.is_cancelled
+            if not was_cancelled:
+                self._stops.append(stop)
+        if was_cancelled:
+            stop()
+        try:
+            yield
+        finally:
+            with self._lock:
+                if stop in self._stops:
+                    self._stops.remove(stop)
