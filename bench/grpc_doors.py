@@ -50,7 +50,7 @@ def _make_behaviour(
             received_at=deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        reply = await wait_async(run(call, deps, encode_proto))
+        reply = await wait_async(run(call, deps, encode_proto), call)
         if reply.error is not None:
             await context.abort(reply.error.failure.code, reply.error.message)
         return reply.body

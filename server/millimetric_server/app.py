@@ -22,7 +22,7 @@ from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.server_secrets import load_secrets
-from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.clickhouse import ClickHouse, ReadLimits
 from millimetric_server.store.loader import Loader
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
@@ -79,7 +79,11 @@ class Server:
         settings = self._settings
         data = settings.data_path
         secrets = load_secrets(settings)
-        store = ClickHouse(settings.resolved_clickhouse_url, settings.clickhouse_database)
+        store = ClickHouse(
+            settings.resolved_clickhouse_url,
+            settings.clickhouse_database,
+            read_limits=ReadLimits(settings.read_seconds_max, settings.read_memory_bytes_max, settings.read_rows_max),
+        )
         self._closing.callback(store.close)
         control = open_control_store(settings.resolved_database_url)
         self._closing.callback(control.close)

@@ -62,6 +62,11 @@ class Rpc:
         """The path of the gRPC and Connect method."""
         return f"/millimetric.v1.{self.service}/{self.name}"
 
+    @property
+    def is_read(self) -> bool:
+        """Tell whether it asks ClickHouse, which may take long: then it stops when its caller is gone."""
+        return self.service == "QueryService"
+
 
 @dataclass(slots=True)
 class Call:

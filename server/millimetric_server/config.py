@@ -61,6 +61,9 @@ class Settings:
     idempotency_window_days: int = _setting(7, "Days in which a repeated event_id counts as the same event; 0 is off.")
     flush_interval_ms: int = _setting(400, "Milliseconds that events gather before they are loaded into ClickHouse.")
     block_rows_max: int = _setting(50_000, "Most events loaded into ClickHouse at once.")
+    read_seconds_max: int = _setting(9, "Seconds that one read may take in ClickHouse; longer ones are refused.")
+    read_memory_bytes_max: int = _setting(2 * 1024**3, "Bytes of ClickHouse's memory that one read may take.")
+    read_rows_max: int = _setting(1_000_000_000, "Rows of ClickHouse's tables that one read may look at.")
     shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
     grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time, streams not counted.")
     grpc_streams_max: int = _setting(64, "Streams that may be open at the same time; each takes two threads.")
@@ -80,6 +83,9 @@ class Settings:
             "journal_max_bytes",
             "flush_interval_ms",
             "block_rows_max",
+            "read_seconds_max",
+            "read_memory_bytes_max",
+            "read_rows_max",
             "grpc_threads",
             "grpc_streams_max",
         ):

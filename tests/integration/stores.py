@@ -14,6 +14,12 @@ from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 
 DAY = 86_400_000_000
+# The roll-ups by time: table, column of time, what that is of an event, and some of the other columns.
+_BY_TIME = (
+    ("daily_rollup", "day", "toDate(timestamp)", "event, source, country"),
+    ("hourly_rollup", "hour", "toStartOfHour(timestamp)", "event, medium, campaign"),
+    ("source_rollup", "day", "toDate(timestamp)", "source, medium, is_bot"),
+)
 NOW = 1_790_000_000_000_000  # 2026-09-21
 
 
@@ -47,30 +53,33 @@ class Engine:
 
     def read_rollups(self) -> list[tuple[object, ...]]:
         """Everything the roll-ups say, to compare with what the events say."""
-        return [
-            tuple(row)
-            for statement in (
-                "SELECT 'day', project_id, toString(day), event, source, sum(events), "
-                "uniqCombined64Merge(14)(visitors) FROM daily_rollup GROUP BY ALL ORDER BY ALL",
-                "SELECT 'session', project_id, session_id, argMinMerge(entry_source), argMinMerge(entry_medium), "
-                "sum(events), sum(paid_events) FROM sessions GROUP BY project_id, session_id ORDER BY ALL",
-            )
-            for row in self.store.query(statement)
-        ]
+        by_time = (
+            f"SELECT '{table}', project_id, toString({time}), {columns}, sum(events), "
+            f"uniqCombined64Merge(14)(visitors) FROM {table} GROUP BY ALL ORDER BY ALL"
+            for table, time, _, columns in _BY_TIME
+        )
+        return self._read_all(
+            *by_time,
+            "SELECT 'session', project_id, session_id, entry.source, entry.medium, events, paid_events, "
+            "length(visitors), is_bot FROM sessions FINAL ORDER BY ALL",
+        )
 
     def read_expected_rollups(self) -> list[tuple[object, ...]]:
         """The same, computed from the events."""
-        return [
-            tuple(row)
-            for statement in (
-                "SELECT 'day', project_id, toString(toDate(timestamp)), event, source, count(), "
-                "uniqCombined64(14)(anonymous_id) FROM events GROUP BY ALL ORDER BY ALL",
-                "SELECT 'session', project_id, session_id, argMin(source, (timestamp, event_id)), "
-                "argMin(medium, (timestamp, event_id)), count(), countIf(medium = 'paid') "
-                "FROM events GROUP BY project_id, session_id ORDER BY ALL",
-            )
-            for row in self.store.query(statement)
-        ]
+        by_time = (
+            f"SELECT '{table}', project_id, toString({expression}), {columns}, count(), uniqCombined64(14)(visitor) "
+            "FROM events GROUP BY ALL ORDER BY ALL"
+            for table, _, expression, columns in _BY_TIME
+        )
+        return self._read_all(
+            *by_time,
+            "SELECT 'session', project_id, session_id, argMin(source, (timestamp, event_id)), "
+            "argMin(medium, (timestamp, event_id)), count(), countIf(medium = 'paid'), uniqExact(anonymous_id), is_bot "
+            "FROM events GROUP BY project_id, session_id, is_bot ORDER BY ALL",
+        )
+
+    def _read_all(self, *statements: str) -> list[tuple[object, ...]]:
+        return [tuple(row) for statement in statements for row in self.store.query(statement)]
 
 
 @contextlib.contextmanager

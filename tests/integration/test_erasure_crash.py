@@ -22,7 +22,7 @@ from support.server_process import ProjectKeys, ServerProcess
 _TESTS = Path(__file__).parents[1]
 _DIE_S = 30
 _BETWEEN = "erasure-between-rebuild-delete-and-insert"
-_CRASHES = [*((point, 1) for point in ERASURE_POINTS), (_BETWEEN, 2)]  # its second pass: after the days, the sessions
+_CRASHES = [*((point, 1) for point in ERASURE_POINTS), (_BETWEEN, 4)]  # its fourth pass: after the days, the sessions
 _SESSIONS = 5
 
 

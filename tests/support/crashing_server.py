@@ -22,6 +22,7 @@ from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
+from millimetric_server.store.rollups import ROLLUPS, read_rollup_statement
 from millimetric_server.store.statements import read_statement
 
 INGESTION_POINTS = (
@@ -35,7 +36,7 @@ ERASURE_POINTS = (
     "erasure-before-delete",  # the plan is kept, no row is gone
     "erasure-during-delete",
     "erasure-after-delete",  # the events are gone, the roll-ups still count them
-    "erasure-between-rebuild-delete-and-insert",  # pass 1: days, pass 2: sessions
+    "erasure-between-rebuild-delete-and-insert",  # passes 1 to 3: days, pass 4: sessions
     "erasure-during-rebuild-insert",
     "erasure-before-done",  # all is carried out, and the journal does not know it
 )
@@ -180,7 +181,7 @@ def _watch_inserts(passes: _Passes) -> None:
 
 def _watch_commands(passes: _Passes) -> None:
     deletion, _ = read_statement("forget.delete_events").split("%MATCH%")
-    inserts = [read_statement("rebuild.insert_days"), read_statement("rebuild.insert_sessions")]
+    inserts = [read_rollup_statement("rebuild.insert", rollup) for rollup in ROLLUPS]
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def command(store: ClickHouse, statement: str, *values: Any, **named: Any) -> None:

@@ -5,9 +5,11 @@ from millimetric_server.control.records import KeyKind
 from millimetric_server.handlers.batch import batch
 from millimetric_server.handlers.explain import explain
 from millimetric_server.handlers.forget import forget
+from millimetric_server.handlers.funnel import funnel
 from millimetric_server.handlers.get_erasure import get_erasure
 from millimetric_server.handlers.identify import identify
 from millimetric_server.handlers.query import query
+from millimetric_server.handlers.retention import retention
 from millimetric_server.handlers.sources import sources
 from millimetric_server.handlers.stats import stats
 from millimetric_server.handlers.track import track
@@ -19,12 +21,16 @@ from millimetric_server.messages import (
     ExplainResponse,
     ForgetRequest,
     ForgetResponse,
+    FunnelRequest,
+    FunnelResponse,
     GetErasureRequest,
     GetErasureResponse,
     IdentifyRequest,
     IdentifyResponse,
     QueryRequest,
     QueryResponse,
+    RetentionRequest,
+    RetentionResponse,
     SourcesRequest,
     SourcesResponse,
     StatsRequest,
@@ -37,7 +43,13 @@ from millimetric_server.messages import (
 from millimetric_server.validate.events import validate_batch, validate_identify, validate_track, validate_track_stream
 from millimetric_server.validate.explain import validate_explain
 from millimetric_server.validate.people import validate_forget, validate_get_erasure
-from millimetric_server.validate.reads import validate_query, validate_sources, validate_stats
+from millimetric_server.validate.reads import (
+    validate_funnel,
+    validate_query,
+    validate_retention,
+    validate_sources,
+    validate_stats,
+)
 
 _WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
 _READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})
@@ -59,6 +71,8 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
     Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
     Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
+    Rpc(_QUERY, "Funnel", FunnelRequest, FunnelResponse, _READERS, funnel, validate_funnel),
+    Rpc(_QUERY, "Retention", RetentionRequest, RetentionResponse, _READERS, retention, validate_retention),
     Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, validate_explain),
 )
 # fmt: on

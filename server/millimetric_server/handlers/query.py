@@ -31,6 +31,7 @@ def query(call: Call, deps: Deps) -> Steps:
     rows = yield deps.store.read(
         read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
         {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
+        call.cancellation,
     )
     response = QueryResponse([_read_row(row) for row in rows[: plan.limit]])
     if len(rows) > plan.limit:

@@ -1,101 +1,114 @@
 """Stats: counts or uniques, by time and group."""
 
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import date, datetime
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import Interval, Metric, StatsResponse, StatsRow
-from millimetric_server.store.filters import ROLLED_UP, Conditions, add_filters, clamp_time
+from millimetric_server.store.filters import Conditions, add_filters, read_day
 from millimetric_server.store.statements import read_statement
-from millimetric_server.validate.reads import DAY_US, GROUP_COLUMNS, StatsPlan
+from millimetric_server.store.time_zones import DAY_US, HOUR_US, has_whole_hours
+from millimetric_server.validate.reads import GROUP_COLUMNS, StatsPlan
 
+
+class _Source(NamedTuple):
+    """A table that can answer, what it keeps, and how it counts."""
+
+    statement: str
+    table: str
+    time: str  # its column of time; of a roll-up, the beginning of each of its steps
+    columns: frozenset[str] | None  # that it can be filtered and grouped by; None: all
+    event_count: str = "sum(events)"
+    visitor_count: str = "uniqCombined64Merge(14)(visitors)"
+
+
+_BY_SOURCE = frozenset({"source", "medium", "is_bot"})
+_ROLLED_UP = _BY_SOURCE | {"event", "campaign", "country", "device_type", "browser", "os"}
+_SOURCES = _Source("stats.rollup", "source_rollup", "day", _BY_SOURCE)
+_DAYS = _Source("stats.rollup", "daily_rollup", "day", _ROLLED_UP)
+_HOURS = _Source("stats.rollup", "hourly_rollup", "hour", _ROLLED_UP)
+_EVENTS = _Source("stats.events", "events", "timestamp", None, "count()", "uniqCombined64(14)(visitor)")
+
+# The beginning of a bucket, of a table's time.
 _BUCKETS = {
-    Interval.HOUR: "toUnixTimestamp(toStartOfHour(timestamp, {timezone:String}))",
-    Interval.DAY: "toString(toDate(timestamp, {timezone:String}))",
-    Interval.WEEK: "toString(toMonday(timestamp, {timezone:String}))",
-    Interval.MONTH: "toString(toStartOfMonth(timestamp, {timezone:String}))",
+    Interval.HOUR: "toUnixTimestamp(toStartOfHour({time}, {{timezone:String}}))",
+    Interval.DAY: "toDate({time}, {{timezone:String}})",
+    Interval.WEEK: "toMonday({time}, {{timezone:String}})",
+    Interval.MONTH: "toStartOfMonth({time}, {{timezone:String}})",
 }
-_DAY_BUCKETS = {
-    Interval.DAY: "toString(day)",
-    Interval.WEEK: "toString(toMonday(day))",
-    Interval.MONTH: "toString(toStartOfMonth(day))",
-}
+_DAY_BUCKETS = {Interval.DAY: "{time}", Interval.WEEK: "toMonday({time})", Interval.MONTH: "toStartOfMonth({time})"}
 
 
 def stats(call: Call, deps: Deps) -> Steps:
-    """Answer the figures, from the roll-up where the question allows and from the events otherwise."""
+    """Answer the figures, from a roll-up where the question allows and from the events otherwise."""
     plan: StatsPlan = call.request
-    statement, conditions = _build(plan)
-    parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit}
-    rows = yield deps.store.read(statement, parameters | conditions.parameters)
-    return StatsResponse([_read_row(row, plan) for row in rows])
+    statement, conditions = _build(plan, choose_source(plan, call.received_at))
+    parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
+    rows = yield deps.store.read(statement, parameters | conditions.parameters, call.cancellation)
+    response = StatsResponse([_read_row(row, plan) for row in rows[: plan.limit]])
+    if len(rows) > plan.limit:
+        response.truncated = True
+    return response
 
 
-def _build(plan: StatsPlan) -> tuple[str, Conditions]:
-    is_rolled_up = _can_use_rollup(plan)
+def choose_source(plan: StatsPlan, now_us: int) -> _Source:
+    """Find the smallest table that keeps what is asked, by its steps of time and its columns."""
+    columns = {GROUP_COLUMNS[name] for name in plan.group_by} | {one.column for one in plan.filters}
+    bounds = (plan.from_us, 0 if plan.to_us is None else plan.to_us)
+    candidates: tuple[_Source, ...] = ()
+    if plan.timezone == "UTC" and plan.interval is not Interval.HOUR and all(bound % DAY_US == 0 for bound in bounds):
+        candidates = (_SOURCES, _DAYS)
+    elif all(bound % HOUR_US == 0 for bound in bounds) and has_whole_hours(
+        plan.timezone, plan.from_us, now_us + DAY_US if plan.to_us is None else plan.to_us
+    ):
+        candidates = (_HOURS,)
+    return next((one for one in candidates if one.columns is not None and columns <= one.columns), _EVENTS)
+
+
+def _build(plan: StatsPlan, source: _Source) -> tuple[str, Conditions]:
     conditions = Conditions()
-    if is_rolled_up:
-        conditions.require("day", ">=", _read_day(plan.from_us), "Date")
+    if source.time == "day":
+        conditions.require("day", ">=", read_day(plan.from_us), "Date")
         if plan.to_us is not None:
-            conditions.require("day", "<", _read_day(plan.to_us), "Date")
+            conditions.require("day", "<", read_day(plan.to_us), "Date")
     else:
-        conditions.require_time("timestamp", ">=", plan.from_us)
-        if plan.to_us is not None:
-            conditions.require_time("timestamp", "<", plan.to_us)
+        conditions.require_range(source.time, plan.from_us, plan.to_us)
     add_filters(conditions, plan.filters)
     groups = [GROUP_COLUMNS[name] for name in plan.group_by]
+    order = ["value DESC", *groups]
+    selected = list(groups)
     if plan.interval is not Interval.UNSPECIFIED:
-        groups.insert(0, f"{(_DAY_BUCKETS if is_rolled_up else _BUCKETS)[plan.interval]} AS bucket")
-    keys = [group.rpartition(" AS ")[2] for group in groups]
-    order = ["bucket", "value DESC"] if plan.interval is not Interval.UNSPECIFIED else ["value DESC"]
+        bucket = (_DAY_BUCKETS if source.time == "day" else _BUCKETS)[plan.interval].format(time=source.time)
+        groups.insert(0, "bucket")
+        selected.insert(0, f"{bucket} AS bucket")
+        order.insert(0, "bucket")
     statement = (
-        read_statement("stats.daily_rollup" if is_rolled_up else "stats.events")
-        .replace("%GROUPS%", "".join(f"{group}, " for group in groups))
-        .replace("%VALUE%", _read_value(plan.metric, is_rolled_up=is_rolled_up))
+        read_statement(source.statement)
+        .replace("%TABLE%", source.table)
+        .replace("%GROUPS%", "".join(f"{group}, " for group in selected))
+        .replace("%VALUE%", source.visitor_count if plan.metric is Metric.UNIQUES else source.event_count)
         .replace("%CONDITIONS%", conditions.sql)
-        .replace("%GROUP_BY%", f"GROUP BY {', '.join(keys)}" if keys else "")
-        .replace("%ORDER%", ", ".join(order + [key for key in keys if key != "bucket"]))
+        .replace("%GROUP_BY%", f"GROUP BY {', '.join(groups)}" if groups else "")
+        .replace("%ORDER%", ", ".join(order))
     )
     return statement, conditions
-
-
-def _read_value(metric: Metric, *, is_rolled_up: bool) -> str:
-    if metric is Metric.UNIQUES:
-        return "uniqCombined64Merge(14)(visitors)" if is_rolled_up else "uniqCombined64(14)(anonymous_id)"
-    return "sum(events)" if is_rolled_up else "count()"
-
-
-def _can_use_rollup(plan: StatsPlan) -> bool:
-    """Whole UTC days, and nothing asked that the roll-up does not keep."""
-    bounds = (plan.from_us, 0 if plan.to_us is None else plan.to_us)
-    return (
-        all(bound % DAY_US == 0 for bound in bounds)
-        and plan.timezone == "UTC"
-        and plan.interval is not Interval.HOUR
-        and "path" not in plan.group_by
-        and all(one.column in ROLLED_UP for one in plan.filters)
-    )
-
-
-def _read_day(time_us: int) -> str:
-    return datetime.fromtimestamp(clamp_time(time_us) / 1e6, UTC).date().isoformat()
 
 
 def _read_row(row: Any, plan: StatsPlan) -> StatsRow:
     values = list(row)
     answer = StatsRow(value=values.pop())
     if plan.interval is not Interval.UNSPECIFIED:
-        answer.bucket = _write_bucket(values.pop(0), plan.timezone)
+        answer.bucket = _write_bucket(values.pop(0), ZoneInfo(plan.timezone))
     for name, value in zip(plan.group_by, values, strict=True):
         setattr(answer, name, value)
     return answer
 
 
-def _write_bucket(bucket: int | str, timezone: str) -> str:
-    zone = ZoneInfo(timezone)
+def _write_bucket(bucket: int | date, zone: ZoneInfo) -> str:
+    """RFC 3339 with the zone's offset at that moment. A day that begins within a gap of the clock begins after it."""
     if isinstance(bucket, int):
         begin = datetime.fromtimestamp(bucket, zone)
     else:
-        begin = datetime.combine(date.fromisoformat(bucket), datetime.min.time(), zone)
-    return begin.isoformat().replace("+00:00", "Z") if timezone == "UTC" else begin.isoformat()
+        begin = datetime.combine(bucket, datetime.min.time(), zone)
+    return begin.isoformat().replace("+00:00", "Z") if zone.key == "UTC" else begin.isoformat()

@@ -9,7 +9,14 @@ import time
 from millimetric_server.journal.erasures import DEAD_LETTERS, Erasure, Erasures, Plan
 from millimetric_server.messages import ErasureState
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.rollups import WAIT_FOR_DELETION, rebuild, split_ids
+from millimetric_server.store.rollups import (
+    ROLLUPS,
+    SESSIONS,
+    WAIT_FOR_DELETION,
+    read_rollup_statement,
+    rebuild,
+    split_ids,
+)
 from millimetric_server.store.statements import read_statement
 
 log = logging.getLogger(__name__)
@@ -71,10 +78,11 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
 
 def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:
     counts = {}
-    for table, part, ids in (("daily_rollup", "days", plan.days), ("sessions", "sessions", plan.sessions)):
-        statement = read_statement(f"forget.count_{part}")
-        found = (store.query(statement, {"project": project_id, part: chunk}) for chunk in split_ids(ids))
-        counts[table] = sum(count for ((count,),) in found)
+    for rollup in ROLLUPS:
+        statement = read_rollup_statement("forget.count", rollup)
+        ids = plan.sessions if rollup is SESSIONS else plan.days
+        found = (store.query(statement, {"project": project_id, rollup.part: chunk}) for chunk in split_ids(ids))
+        counts[rollup.table] = sum(count for ((count,),) in found)
     return counts
 
 

@@ -4,6 +4,8 @@ import re
 import threading
 import time
 
+from millimetric_server.errors import AppError, Reason, invalid_params
+
 # Answers that blame a row's values, by ClickHouse's code. Whatever else goes wrong is not the rows' fault: they wait.
 _ROW_FAULTS = {
     6: "CANNOT_PARSE_TEXT",
@@ -23,6 +25,15 @@ _ROW_FAULTS = {
     395: "FUNCTION_THROW_IF_VALUE_IS_NON_ZERO",
     407: "DECIMAL_OVERFLOW",
     469: "VIOLATED_CONSTRAINT",
+}
+# What a read took too much of, by ClickHouse's code.
+_READ_LIMITS = {
+    158: "reads too many rows",
+    159: "takes too long",
+    160: "would take too long",
+    241: "needs too much memory",
+    307: "reads too many bytes",
+    396: "has too many rows in its answer",
 }
 # The end of a message, since what stands before may quote a row. Over HTTP version and address follow.
 _IN_A_VIEW = re.compile(
@@ -80,6 +91,21 @@ def name_row_fault(error: Exception) -> str | None:
     if _IN_A_VIEW.search(str(error)):
         return None
     return _ROW_FAULTS.get(getattr(error, "code", None) or 0)
+
+
+def name_read_limit(error: BaseException | None) -> str | None:
+    """Say what a read took too much of, or None if it failed of something else."""
+    return _READ_LIMITS.get(getattr(error, "code", None) or 0)
+
+
+def make_too_much(limit: str) -> AppError:
+    """Make the answer to a question that takes more than a read may."""
+    return invalid_params("from", f"the question {limit}: ask for a shorter range, or name an event or a filter")
+
+
+def make_abandoned() -> AppError:
+    """Make the answer to a call that was cancelled: nobody sees it but the log and the metrics."""
+    return AppError(Reason.UPSTREAM_FAILED, "the caller did not wait for the answer")
 
 
 def describe_fault(error: Exception) -> str:

@@ -3,7 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+import msgspec
 
 from millimetric_server.messages import Filter, FilterOp, Instant
 
@@ -32,10 +35,9 @@ COLUMNS: Mapping[str, str] = dict.fromkeys(
     ),
     "String",
 ) | {"timestamp": "DateTime", "received_at": "DateTime", "is_bot": "Bool"}
-ROLLED_UP = frozenset({"event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot"})
 _PROPERTY = re.compile(r"properties\.([^\s.][^.]*(?:\.[^.]+)*)", re.DOTALL)
 _PATH_PARTS_MAX = 10
-_EARLIEST_US, _LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
+EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
 _OPERATORS = {
     FilterOp.UNSPECIFIED: "=",
     FilterOp.EQ: "=",
@@ -45,6 +47,7 @@ _OPERATORS = {
     FilterOp.LT: "<",
     FilterOp.LE: "<=",
 }
+_ORDERS = (FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE)
 _TEXT_OPERATORS = {
     "=": FilterOp.EQ,
     "!=": FilterOp.NE,
@@ -90,10 +93,22 @@ class Conditions:
         time = self.bind(clamp_time(time_us), "Int64")
         self.clauses.append(f"{column} {operator} fromUnixTimestamp64Micro({time})")
 
+    def require_range(self, column: str, from_us: int | None, to_us: int | None) -> None:
+        """Add the bounds of a range of time, the second exclusive."""
+        if from_us is not None:
+            self.require_time(column, ">=", from_us)
+        if to_us is not None:
+            self.require_time(column, "<", to_us)
+
 
 def clamp_time(time_us: int) -> int:
     """Bring a time into what ClickHouse can compare; beyond its bounds it would wrap round. No event lies there."""
-    return min(max(int(time_us), _EARLIEST_US), _LATEST_US)
+    return min(max(int(time_us), EARLIEST_US), LATEST_US)
+
+
+def read_day(time_us: int) -> str:
+    """The UTC day of a time, as a parameter of the type Date."""
+    return datetime.fromtimestamp(clamp_time(time_us) / 1e6, UTC).date().isoformat()
 
 
 def parse_filter(text: str) -> Filter:
@@ -161,18 +176,58 @@ def _add_typed(conditions: Conditions, one: Filter, kind: str) -> None:
 
 
 def _add_property(conditions: Conditions, one: Filter, path: list[str]) -> None:
+    """Compare a value within the properties by its type: numbers as numbers, all else as text.
+
+    The search for the quoted key beforehand spares most rows the parsing.
+    """
     if len(path) > _PATH_PARTS_MAX:
         raise FilterError(f"a path has at most {_PATH_PARTS_MAX} parts")
     keys = ", ".join(conditions.bind(part, "String") for part in path)
-    raw = f"JSONExtractRaw(properties, {keys})"
-    text = f"if(JSONType(properties, {keys}) = 'String', JSONExtractString(properties, {keys}), {raw})"
+    has_key = f"position(properties, {conditions.bind(msgspec.json.encode(path[-1]).decode(), 'String')}) > 0"
+    value = _PropertyValue(f"JSONExtractRaw(properties, {keys})", f"JSONExtractString(properties, {keys})")
+    condition = _compare_property(conditions, one, value)
+    negation = "NOT " if one.op is FilterOp.NE else ""
+    conditions.clauses.append(f"{negation}({has_key} AND {condition})")
+
+
+class _PropertyValue(NamedTuple):
+    """SQL for a property: as JSON (empty when there is none), and the text of a string."""
+
+    raw: str
+    string: str
+
+    @property
+    def is_string(self) -> str:
+        return f"startsWith({self.raw}, '\"')"
+
+    @property
+    def text(self) -> str:
+        return f"if({self.is_string}, {self.string}, {self.raw})"
+
+    @property
+    def is_present(self) -> str:
+        return f"{self.raw} NOT IN ('', 'null')"
+
+    @property
+    def number(self) -> str:
+        return f"toFloat64OrNull({self.raw})"
+
+
+def _compare_property(conditions: Conditions, one: Filter, value: _PropertyValue) -> str:
     if one.op is FilterOp.EXISTS:
-        conditions.clauses.append(f"({raw} NOT IN ('', 'null', '\"\"'))")
-    elif one.op in (FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE) and _is_number(one.values[0]):
-        conditions.require(f"toFloat64OrNull({raw})", _OPERATORS[one.op], float(one.values[0]), "Float64")
-    else:
-        _add_text(conditions, one, text)
+        return f"{value.raw} NOT IN ('', 'null', '\"\"')"
+    if one.op is FilterOp.CONTAINS:
+        return f"{value.is_present} AND position({value.text}, {conditions.bind(one.values[0], 'String')}) > 0"
+    numbers = [float(text) for text in one.values if _is_number(text)]
+    if one.op in _ORDERS:
+        if numbers:
+            return f"ifNull({value.number} {_OPERATORS[one.op]} {conditions.bind(numbers[0], 'Float64')}, 0)"
+        return f"{value.is_string} AND {value.string} {_OPERATORS[one.op]} {conditions.bind(one.values[0], 'String')}"
+    is_equal = f"{value.text} IN {conditions.bind(one.values, 'Array(String)')}"
+    if numbers:
+        is_equal = f"({is_equal} OR ifNull({value.number} IN {conditions.bind(numbers, 'Array(Float64)')}, 0))"
+    return f"{value.is_present} AND {is_equal}"
 
 
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,2})?", text) is not None
+    return re.fullmatch(r"-?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,2})?", text, re.ASCII) is not None

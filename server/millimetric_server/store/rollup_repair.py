@@ -5,10 +5,10 @@ The notes are tables of their own, so that they outlive a crash.
 
 import time
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
+from millimetric_server.store.rollups import ROLLUPS, SESSIONS, Rollup, read_rollup_statement
 from millimetric_server.store.statements import read_statement
 
 _SESSIONS_A_PASS = 200_000
@@ -19,16 +19,6 @@ _SETTLE_S = 1.0
 _POLL_S = 0.05
 _NO_WAIT = {"lightweight_deletes_sync": 0, "mutations_sync": 0}
 _REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
-
-
-class _Rollup(NamedTuple):
-    """A table to repair; `name` is what its parts are called in statements and their parameters."""
-
-    table: str
-    name: str
-
-
-_DAYS, _SESSIONS = _Rollup("daily_rollup", "days"), _Rollup("sessions", "sessions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +58,19 @@ class WorkTables:
 def repair_rollups(store: ClickHouse, work: WorkTables) -> None:
     """Rebuild what is noted, then clear the notes. Raises StoreUnavailableError."""
     days = [day for (day,) in store.query(f"SELECT DISTINCT toString(day) FROM {work.days} ORDER BY 1")]
-    if days:
-        _repair(store, work, _DAYS, days)
+    for rollup in ROLLUPS:
+        if days and rollup is not SESSIONS:
+            _repair(store, work, rollup, days)
     ((sessions,),) = store.query(f"SELECT uniqExact(session_id) FROM {work.sessions}")
     passes = -(-sessions // _SESSIONS_A_PASS)
     for index in range(passes):
-        chosen = f"(SELECT session_id FROM {work.sessions} WHERE cityHash64(session_id) % {passes} = {index})"
-        _repair(store, work, _SESSIONS, chosen)
+        chosen = f"(SELECT session_id AS id FROM {work.sessions} WHERE cityHash64(session_id) % {passes} = {index})"
+        _repair(store, work, SESSIONS, chosen)
     for table in (work.days, work.sessions):
         store.command(f"TRUNCATE TABLE {table} SYNC")
 
 
-def _repair(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> None:
+def _repair(store: ClickHouse, work: WorkTables, rollup: Rollup, chosen: list[str] | str) -> None:
     """Rebuild a roll-up's chosen parts until they count what the events are.
 
     Only the loader's thread could keep new events out between deletion and rebuild. Elsewhere a block of them may
@@ -96,28 +87,27 @@ def _repair(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[s
     raise StoreUnavailableError("new events keep the roll-ups busy: run the command again when fewer come in")
 
 
-def _rebuild(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> None:
+def _rebuild(store: ClickHouse, work: WorkTables, rollup: Rollup, chosen: list[str] | str) -> None:
     """Delete and insert without a pause between.
 
     A deletion covers what is there when it is asked for, however long it takes; so new events can only come between
     where two statements follow upon each other.
     """
     for step, settings in (("delete", _NO_WAIT), ("insert", _REPEATED_INSERT)):
-        statement, parameters = _fill_in(f"rebuild.{step}_{rollup.name}", work, rollup, chosen)
+        statement, parameters = _fill_in(f"rebuild.{step}", work, rollup, chosen)
         store.command(statement, parameters, **settings)
     while any(store.query(read_statement("reclassify.deletions"), {"table": rollup.table})):
         time.sleep(_POLL_S)
 
 
-def _find_wrong(store: ClickHouse, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> list[str]:
-    statement, parameters = _fill_in(f"rebuild.wrong_{rollup.name}", work, rollup, chosen)
+def _find_wrong(store: ClickHouse, work: WorkTables, rollup: Rollup, chosen: list[str] | str) -> list[str]:
+    statement, parameters = _fill_in("rebuild.wrong", work, rollup, chosen)
     return [wrong for (wrong,) in store.query(statement, parameters)]
 
 
-def _fill_in(name: str, work: WorkTables, rollup: _Rollup, chosen: list[str] | str) -> tuple[str, dict[str, object]]:
+def _fill_in(name: str, work: WorkTables, rollup: Rollup, chosen: list[str] | str) -> tuple[str, dict[str, object]]:
     """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
-    statement = read_statement(name)
     parameters: dict[str, object] = {"project": work.project_id}
     if isinstance(chosen, str):
-        return statement.replace(f"{{{rollup.name}:Array(String)}}", chosen), parameters
-    return statement, parameters | {rollup.name: chosen}
+        return read_rollup_statement(name, rollup, chosen), parameters
+    return read_rollup_statement(name, rollup), parameters | {rollup.part: chosen}

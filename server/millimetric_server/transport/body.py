@@ -1,9 +1,12 @@
-"""Reads an HTTP request's body within bounds, also after decompression."""
+"""Reads an HTTP request's body within bounds, also after decompression, and notices when its client is gone."""
 
+import asyncio
+import contextlib
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
+from millimetric_server.call import Call
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -37,6 +40,25 @@ async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int
     body = parts[0] if len(parts) == 1 else b"".join(parts)
     encoding = headers.get("content-encoding", "identity")
     return body if encoding == "identity" else _decompress(body, encoding, bytes_max)
+
+
+@contextlib.asynccontextmanager
+async def watch_client(receive: Receive | None, call: Call) -> AsyncIterator[None]:
+    """Cancel a read when its client hangs up before it is answered. The request's body was taken before."""
+    if receive is None or not call.rpc.is_read:
+        yield
+        return
+    watching = asyncio.create_task(_wait_until_gone(receive, call))
+    try:
+        yield
+    finally:
+        watching.cancel()
+
+
+async def _wait_until_gone(receive: Receive, call: Call) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    call.cancellation.cancel()
 
 
 def _decompress(body: bytes, encoding: str, bytes_max: int) -> bytes | AppError:

@@ -127,13 +127,16 @@ def wait_blocking(steps: Steps[Result]) -> Result:
         return answer
 
 
-async def wait_async(steps: Steps[Result]) -> Result:
-    """Carry out the steps on this event loop."""
+async def wait_async(steps: Steps[Result], call: Call) -> Result:
+    """Carry out the steps on this event loop. If the task is cancelled, so is the call."""
     try:
         waiting = next(steps)
         while True:
             try:
                 result = await asyncio.wrap_future(waiting)
+            except asyncio.CancelledError:
+                call.cancellation.cancel()
+                raise
             except Exception as error:  # noqa: BLE001 - the steps decide what it means
                 waiting = steps.throw(error)
             else:

@@ -19,7 +19,7 @@ from protobuf.wkt import Any as AnyDetail
 
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
-from millimetric_server.transport.body import read_body
+from millimetric_server.transport.body import Receive, read_body, watch_client
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, find_proto_class
@@ -78,12 +78,14 @@ class ConnectDoor:
         body = await read_body(request.headers, request.receive, self._body_bytes_max)
         if not format_name and not isinstance(body, AppError):
             body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
-        reply = await self._run(rpc, _Body(format_name, body), request.headers, request.peer)
+        reply = await self._run(rpc, _Body(format_name, body), request.headers, request.peer, request.receive)
         if reply.error is not None:
             return _make_error_response(reply.error)
         return Response(200, reply.body, f"application/{format_name}".encode())
 
-    async def _run(self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str) -> Reply[bytes]:
+    async def _run(
+        self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str, receive: Receive | None = None
+    ) -> Reply[bytes]:
         is_proto = body.format_name == "proto"
 
         def decode() -> Any:
@@ -102,7 +104,9 @@ class ConnectDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        return await wait_async(run(call, self._deps, encode_proto if is_proto else encode_connect))
+        steps = run(call, self._deps, encode_proto if is_proto else encode_connect)
+        async with watch_client(receive, call):
+            return await wait_async(steps, call)
 
     def _make_endpoints(self) -> dict[str, Any]:
         return {path: self._make_endpoint(rpc) for path, (rpc, _) in self._rpcs.items()}

@@ -130,6 +130,8 @@ class _Methods(grpc.GenericRpcHandler):
 def _make_behaviour(rpc: Rpc, deps: Deps, body_bytes_max: int) -> Behaviour:
     def answer(body: bytes, context: grpc.ServicerContext) -> bytes:
         call = make_call(rpc, context, deps, lambda: decode_body(rpc, body, body_bytes_max))
+        if rpc.is_read and not context.add_callback(call.cancellation.cancel):  # it is called at the end in any case
+            call.cancellation.cancel()
         reply = wait_blocking(run(call, deps, encode_proto))
         return reply.body if reply.error is None else refuse(context, reply.error)
 

@@ -10,7 +10,7 @@ from google.api import annotations_pb2
 
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Violation, invalid_payload
-from millimetric_server.transport.body import read_body
+from millimetric_server.transport.body import read_body, watch_client
 from millimetric_server.transport.boundary import make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
@@ -91,7 +91,8 @@ class RestDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        reply = await wait_async(run(call, self._deps, encode_rest))
+        async with watch_client(request.receive, call):
+            reply = await wait_async(run(call, self._deps, encode_rest), call)
         if reply.error is not None:
             return make_error_response(reply.error)
         return Response(route.rpc.http_status, reply.body)

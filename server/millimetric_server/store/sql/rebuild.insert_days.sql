@@ -1,11 +1,11 @@
--- Builds days of the roll-up from the events: the same SELECT as daily_rollup_view, for some days.
--- Parameters: project, days. Reads the project's range of the sort key.
-INSERT INTO daily_rollup
+-- Builds days of a roll-up from the events: the same SELECT as its view, for some days.
+-- Parameters: project, and those of %IDS%. Reads the project's days of the sort key.
+INSERT INTO %TABLE%
 SELECT
-    project_id, toDate(timestamp, 'UTC') AS day, event, source, medium, campaign, country, device_type, browser, os, is_bot,
+    project_id, %FROM_TIMESTAMP% AS %TIME%, %DIMENSIONS%,
     count() AS events,
-    uniqCombined64State(14)(anonymous_id) AS visitors,
+    uniqCombined64State(14)(visitor) AS visitors,
     max(retention_days) AS retention_days
 FROM events
-WHERE project_id = {project:String} AND toString(toDate(timestamp, 'UTC')) IN {days:Array(String)}
-GROUP BY project_id, day, event, source, medium, campaign, country, device_type, browser, os, is_bot
+WHERE project_id = {project:String} AND toDate(timestamp, 'UTC') IN (SELECT toDate(id) FROM %IDS%)
+GROUP BY project_id, %TIME%, %DIMENSIONS%

@@ -1,17 +1,17 @@
 -- Builds sessions from the events: the same SELECT as sessions_view, for some sessions.
--- Parameters: project, sessions. Reads the project's range of the sort key.
+-- Parameters: project, and those of %IDS%. Reads the project's range of the sort key.
 INSERT INTO sessions
 SELECT
-    project_id, session_id, is_bot,
+    project_id, session_day, session_hash, is_bot,
+    any(session_id) AS session_id,
     min(timestamp) AS started_at,
     max(timestamp) AS ended_at,
-    argMinState(toString(source), (timestamp, event_id)) AS entry_source,
-    argMinState(toString(medium), (timestamp, event_id)) AS entry_medium,
-    argMinState(campaign, (timestamp, event_id)) AS entry_campaign,
+    min((timestamp, event_id, toString(source), toString(medium), campaign)) AS entry,
     count() AS events,
     countIf(medium = 'paid') AS paid_events,
-    uniqCombined64State(14)(anonymous_id) AS visitors,
+    groupUniqArray(visitor) AS visitors,
+    max(session_day != toDate(0) AND toDate(timestamp, 'UTC') != session_day) AS is_stray,
     max(retention_days) AS retention_days
 FROM events
-WHERE project_id = {project:String} AND session_id IN {sessions:Array(String)}
-GROUP BY project_id, session_id, is_bot
+WHERE project_id = {project:String} AND events.session_id IN (SELECT id FROM %IDS%)
+GROUP BY project_id, session_day, session_hash, is_bot

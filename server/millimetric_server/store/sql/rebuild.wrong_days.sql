@@ -1,18 +1,16 @@
--- Which of these days does the roll-up count otherwise than the events are?
--- Parameters: project, days. Reads the project's range of both tables.
-SELECT DISTINCT toString(day)
+-- Which of these days does a roll-up count otherwise than the events are?
+-- Parameters: project, and those of %IDS%. Reads the project's days of both tables.
+SELECT DISTINCT toString(toDate(%TIME%))
 FROM (
-    SELECT
-        toDate(timestamp, 'UTC') AS day, event, source, medium, campaign, country, device_type, browser, os, is_bot,
-        count() AS wanted, 0 AS held
+    SELECT %FROM_TIMESTAMP% AS %TIME%, %DIMENSIONS%, count() AS wanted, 0 AS held
     FROM events
-    WHERE project_id = {project:String} AND toString(toDate(timestamp, 'UTC')) IN {days:Array(String)}
-    GROUP BY day, event, source, medium, campaign, country, device_type, browser, os, is_bot
+    WHERE project_id = {project:String} AND toDate(timestamp, 'UTC') IN (SELECT toDate(id) FROM %IDS%)
+    GROUP BY %TIME%, %DIMENSIONS%
     UNION ALL
-    SELECT day, event, source, medium, campaign, country, device_type, browser, os, is_bot, 0, sum(events)
-    FROM daily_rollup
-    WHERE project_id = {project:String} AND toString(day) IN {days:Array(String)}
-    GROUP BY day, event, source, medium, campaign, country, device_type, browser, os, is_bot
+    SELECT %TIME%, %DIMENSIONS%, 0, sum(events)
+    FROM %TABLE%
+    WHERE project_id = {project:String} AND toDate(%TIME%) IN (SELECT toDate(id) FROM %IDS%)
+    GROUP BY %TIME%, %DIMENSIONS%
 )
-GROUP BY day, event, source, medium, campaign, country, device_type, browser, os, is_bot
+GROUP BY %TIME%, %DIMENSIONS%
 HAVING sum(wanted) != sum(held)

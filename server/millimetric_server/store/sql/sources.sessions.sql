@@ -1,23 +1,22 @@
 -- Where did visits come from? A visit belongs to the source of its first event, and to the time it began.
--- Parameters: project, limit, and those of %BOTS% and %RANGE%. Reads the project's range of the sort key.
+-- Parameters: project, limit, first_day, last_day, and those of %RANGE%. Reads the days of the sort key, beside them the
+-- visits whose ids tell no day, and the few that have events elsewhere than their ids tell. FINAL adds the parts of a
+-- visit up; where days are merged already, it costs nothing.
 SELECT
     %GROUPS%,
-    sum(session_events) AS events_total,
-    uniqCombined64Merge(14)(session_visitors) AS uniques,
-    sum(session_paid) / sum(session_events) AS paid_share
-FROM (
-    SELECT
-        argMinMerge(entry_source) AS source,
-        argMinMerge(entry_medium) AS medium,
-        sum(events) AS session_events,
-        sum(paid_events) AS session_paid,
-        uniqCombined64MergeState(14)(visitors) AS session_visitors,
-        min(started_at) AS began_at
-    FROM sessions
-    WHERE project_id = {project:String} AND %BOTS%
-    GROUP BY session_id, is_bot
-    HAVING %RANGE%
-)
+    sum(events) AS events_total,
+    uniqCombined64Array(14)(visitors) AS uniques,
+    sum(paid_events) / sum(events) AS paid_share
+FROM sessions FINAL
+WHERE project_id = {project:String}
+    AND (
+        session_day BETWEEN {first_day:Date} AND {last_day:Date}
+        OR session_day = toDate(0)
+        OR (session_day, session_hash) IN (
+            SELECT session_day, session_hash FROM sessions WHERE project_id = {project:String} AND is_stray = 1
+        )
+    )
+    AND %BOTS% AND %RANGE%
 GROUP BY %GROUPS%
 ORDER BY events_total DESC, %GROUPS%
 LIMIT {limit:UInt32}

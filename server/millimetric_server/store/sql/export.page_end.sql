@@ -1,0 +1,23 @@
+-- Where does the next page of an export end? At so many rows or so many bytes, whichever comes first.
+-- Parameters: project, rows_max, bytes_max, and those of %CONDITIONS%. Reads the sort key backwards from the last end.
+SELECT
+    countIf(size <= {bytes_max:UInt64}) AS rows,
+    toUnixTimestamp64Micro(tupleElement(minIf((timestamp, event_id), size <= {bytes_max:UInt64}) AS page_end, 1)),
+    tupleElement(page_end, 2),
+    count() < {rows_max:UInt32} AND count() = rows
+FROM
+(
+    SELECT timestamp, event_id, sum(row_size) OVER (ORDER BY timestamp DESC, event_id DESC) AS size
+    FROM
+    (
+        SELECT
+            timestamp, event_id,
+            length(event) + length(event_id) + length(anonymous_id) + length(user_id) + length(session_id) + length(url)
+            + length(path) + length(referrer) + length(properties) + length(campaign) + 300 AS row_size
+        FROM events
+        WHERE project_id = {project:String} AND %CONDITIONS%
+        ORDER BY timestamp DESC, event_id DESC
+        LIMIT {rows_max:UInt32}
+    )
+)
+SETTINGS log_comment = '%TAG%', max_execution_time = 0, max_threads = 2
