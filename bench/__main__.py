@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 from bench import h2load, tables
 from bench.machine import Cores, Machine, describe_machine, share_cores
@@ -62,6 +68,7 @@ def main() -> None:
       python -m bench grpc-servers         grpcio's threaded server against grpc.aio
       python -m bench soak                 memory, files and the journal over a long run
       python -m bench outage               what callers see while ClickHouse is away
+      python -m bench reads                questions about ten million events
     """  # noqa: D301 - \b is click's mark for a block that is not wrapped
 
 
@@ -196,6 +203,58 @@ def outage(*, away_s: float, data_dir: str, server_cores: int, save: bool) -> No
     with _Steps("outage", STEPS) as advance:
         result = measure(plan, advance)
     _finish("outage", machine, tables.make_outage_tables(result), result, save=save, faults=result.faults)
+
+
+@main.command()
+@click.option(
+    "--events",
+    type=click.IntRange(20_000, 100_000_000),
+    default=10_000_000,
+    show_default=True,
+    help="Events of the project that is asked about. Twenty smaller ones have a sixth as many together.",
+)
+@_data_dir
+@click.option(
+    "--repeats",
+    type=click.IntRange(10, 1000),
+    default=50,
+    show_default=True,
+    help="Calls of each question, in 3 rounds that each begin with 5 to warm up; fewer of one that takes over 30 s.",
+)
+@click.option(
+    "--keep",
+    default="",
+    help="A folder where the histories stay: the next run with it uses them. Otherwise they go.",
+)
+@click.option(
+    "--embedded/--clickhouse", "is_embedded", default=True, help="The embedded engine, or a ClickHouse server."
+)
+@click.option("--growth/--no-growth", "with_growth", default=True, help="Also measure at a tenth of the events, first.")
+@_save
+def reads(*, save: bool, data_dir: str, **options: Any) -> None:
+    """Ask Stats, Query, Sources, Funnel and Retention about 120 days of one project among others.
+
+    The history is made inside ClickHouse, in minutes, and its merges end before anything is
+    measured. Then one caller asks a real server over gRPC; when it has stopped, the statements of
+    the same questions run without it, with the same client and settings; three times in turn.
+    "Over SQL" is the ratio of the medians. Server and engine have all cores. Takes some minutes.
+
+    Fails if Stats does not count exactly what was made, an answer is empty, or the answer over
+    gRPC is not what its SQL gives without a server. A missed aim is shown, and no failure.
+    """
+    from bench.progress import Meter
+    from bench.reads import Plan, ReadsError, measure
+
+    plan, machine = Plan(data_parent=data_dir, **options), describe_machine()
+    try:
+        with Meter(_CONSOLE) as show:
+            result = measure(plan, show)
+    except ReadsError as error:
+        raise click.ClickException(str(error)) from error
+    for name in result.skipped:
+        _CONSOLE.print(f"skipped, the server has no such RPC yet: {name}")
+    name = "reads" if plan.is_embedded else "reads-clickhouse"
+    _finish(name, machine, tables.make_reads_tables(result), result, save=save)
 
 
 def _make_plan(

@@ -8,6 +8,8 @@ from bench.enrich import EnrichResult
 from bench.ingest import Measure
 from bench.outage import Outage, Phase
 from bench.paced import Answers
+from bench.reads import Measure as ReadMeasure
+from bench.reads import Reads, Round
 from bench.results import Table
 from bench.soak import Figure, Soak
 
@@ -125,6 +127,70 @@ def make_outage_tables(outage: Outage) -> list[Table]:
     columns = ("reads refused", "refused p50 ms", "refused max ms", "caught up s")
     rows = [_tell_phase(one) for one in outage.phases]
     return [Table(caption, ("ClickHouse", "phase", "seconds", *_ANSWERS, *columns), rows)]
+
+
+def make_reads_tables(reads: Reads) -> list[Table]:
+    """The histories, and the questions about the largest one, with what they took about the one before it."""
+    largest = reads.rounds[-1]
+    smaller = {one.question: one for one in reads.rounds[0].measures} if len(reads.rounds) > 1 else {}
+    engine = "the embedded engine" if reads.is_embedded else "a ClickHouse server"
+    columns = ("events", "in all", "visitors", "sessions", "made in s", "events/s", "merged in s", "MB")
+    histories = Table(
+        f"The histories, in {engine}: events of the project that is asked about, and of all 21 projects.",
+        (*columns, "parts of events", "parts of roll-ups"),
+        [_tell_history(one) for one in reads.rounds],
+    )
+    before = f"p50 ms at {reads.rounds[0].history.events:,}" if smaller else "p50 ms before"
+    head = (
+        "question",
+        "rows",
+        "calls",
+        before,
+        "p50 ms",
+        "p95 ms",
+        "aim ms",
+        "met",
+        "growth",
+        "SQL p50 ms",
+        "over SQL",
+    )
+    caption = (
+        f"One caller over gRPC, warm, at {largest.history.events:,} events. SQL: the same statements without a server; "
+        "over SQL is meant to be at most 1.3."
+    )
+    rows = [_tell_read(one, smaller.get(one.question)) for one in largest.measures]
+    return [histories, Table(caption, head, rows)]
+
+
+def _tell_history(one: Round) -> tuple[str, ...]:
+    history = one.history
+    rolled_up = [str(count) for table, count in history.parts.items() if table != "events"]
+    return (
+        *(str(count) for count in (history.events, history.all_events, history.visitors, history.sessions)),
+        f"{history.made_in_s:.1f}",
+        f"{history.all_events / history.made_in_s:.0f}",
+        f"{history.settled_in_s:.1f}",
+        f"{history.megabytes:.0f}",
+        str(history.parts.get("events", 0)),
+        " + ".join(rolled_up),
+    )
+
+
+def _tell_read(one: ReadMeasure, smaller: ReadMeasure | None) -> tuple[str, ...]:
+    has_aim = one.aim_ms is not None
+    return (
+        one.question,
+        str(one.rows),
+        str(one.calls),
+        "-" if smaller is None else f"{smaller.p50_ms:.1f}",
+        f"{one.p50_ms:.1f}",
+        f"{one.p95_ms:.1f}",
+        f"{one.aim_ms:.0f}" if has_aim else "-",
+        ("yes" if one.p50_ms <= (one.aim_ms or 0) else "no") if has_aim else "-",
+        "-" if smaller is None else f"{one.p50_ms / smaller.p50_ms:.1f}",
+        f"{one.sql_p50_ms:.1f}",
+        f"{one.ratio:.2f}",
+    )
 
 
 def _tell_answers(answers: Answers) -> tuple[str, ...]:

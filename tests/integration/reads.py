@@ -46,7 +46,7 @@ def count_everywhere(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]
         return rows
 
     return {
-        "events": sum(row["value"] for row in read("stats", interval="hour", limit="1000")),
+        "events": sum(row["value"] for row in read("stats", timezone="Asia/Kolkata")),
         "rollup": sum(row["value"] for row in read("stats")),
         "sessions": sum(row["events"] for row in read("sources", limit="200")),
     }

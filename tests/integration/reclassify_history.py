@@ -50,6 +50,7 @@ _VISITS = [
     ("https://shop.example/", "https://www.google.co.uk/"),
     ("https://shop.example/\u00e9'\\?utm_source=\"%00'\\", "https://news.example/"),
 ]
+_ROLLUPS = {"days": "daily_rollup", "hours": "hourly_rollup"}  # both are told by day
 _GROUP = ("event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot")
 _ATTRIBUTION = ("source", "medium", "campaign", "source_confidence", "source_rule_id", "rule_set")
 
@@ -101,17 +102,17 @@ def read_history(url: str, database: str) -> History:
     events = [EventRow(*row) for row in store.query(f"SELECT {', '.join(columns)} FROM events")]
     history = tell_history(events)
     group = ", ".join(_GROUP)
-    history["days"] = _sort(
-        store.query(
-            f"SELECT project_id, toString(day), {group}, sum(events), uniqCombined64Merge(14)(visitors) "
-            f"FROM daily_rollup GROUP BY project_id, day, {group}"
+    for name, day in (("days", "day"), ("hours", "toDate(hour)")):
+        history[name] = _sort(
+            store.query(
+                f"SELECT project_id, toString({day}), {group}, sum(events), uniqCombined64Merge(14)(visitors) "
+                f"FROM {_ROLLUPS[name]} GROUP BY project_id, {day}, {group}"
+            )
         )
-    )
     history["sessions"] = _sort(
         store.query(
-            "SELECT project_id, session_id, is_bot, argMinMerge(entry_source), argMinMerge(entry_medium), "
-            "argMinMerge(entry_campaign), sum(events), sum(paid_events), uniqCombined64Merge(14)(visitors) "
-            "FROM sessions GROUP BY project_id, session_id, is_bot"
+            "SELECT project_id, session_id, is_bot, tupleElement(entry, 'source'), tupleElement(entry, 'medium'), "
+            "tupleElement(entry, 'campaign'), events, paid_events, length(visitors) FROM sessions FINAL"
         )
     )
     history["tables"] = sorted(name for (name,) in store.query("SHOW TABLES") if name.startswith("reclassify"))
@@ -169,7 +170,10 @@ def tell_history(rows: list[EventRow]) -> History:
         sessions[row.project_id, row.session_id, row.is_bot].append(row)
     return {
         "events": _sort(msgspec.structs.astuple(row) for row in rows),
-        "days": _sort((*group, len(visitors), len(set(visitors))) for group, visitors in days.items()),
+        **{
+            name: _sort((*group, len(visitors), len(set(visitors))) for group, visitors in days.items())
+            for name in _ROLLUPS
+        },
         "sessions": _sort((*session, *_tell_session(members)) for session, members in sessions.items()),
         "tables": [],
     }

@@ -60,8 +60,8 @@ class Engine:
         )
         return self._read_all(
             *by_time,
-            "SELECT 'session', project_id, session_id, entry.source, entry.medium, events, paid_events, "
-            "length(visitors), is_bot FROM sessions FINAL ORDER BY ALL",
+            "SELECT 'session', project_id, session_id, tupleElement(entry, 'source'), tupleElement(entry, 'medium'), "
+            "events, paid_events, length(visitors), is_bot FROM sessions FINAL ORDER BY ALL",
         )
 
     def read_expected_rollups(self) -> list[tuple[object, ...]]:

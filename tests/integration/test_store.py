@@ -5,7 +5,10 @@ import dataclasses
 from stores import DAY, NOW, Engine, make_row
 
 from millimetric_server.journal.blocks import Block, Entry
-from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
+from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.store import migrations
+from millimetric_server.store.clickhouse import ClickHouse, Insert
+from support.clickhouse_server import ClickHouseServer
 
 
 def test_rows_arrive_with_every_field_and_the_roll_ups_agree(engine: Engine) -> None:
@@ -86,3 +89,27 @@ def test_forgetting_a_device_twice_is_harmless(engine: Engine) -> None:
     assert engine.erase("prj_a", anonymous_id="device")["events"] == 1
     assert engine.erase("prj_a", anonymous_id="device")["events"] == 0
     assert engine.read_rollups() == engine.read_expected_rollups()
+
+
+def test_an_older_schema_is_brought_forward_and_its_events_are_rolled_up_anew(
+    clickhouse_server: ClickHouseServer,
+) -> None:
+    """Also when the first attempt was cut short behind a table that it had filled."""
+    store = ClickHouse(clickhouse_server.url, "upgraded")
+    store.open()
+    store.command(migrations._LEDGER)
+    older, newer = migrations.read_migrations()[:3], migrations.read_migrations()[3:]
+    for migration in older:
+        migrations._apply(store, migration)
+    packed = b"".join(pack_row(make_row(event_id=f"{n}", timestamp=NOW + n * DAY // 5)) for n in range(50))
+    store.insert_block(Insert("events", COLUMN_NAMES, FORMAT, packed, "token"))
+    migrations._apply(store, newer[0])
+    for statement in newer[1].statements[:-1]:
+        store.command(statement)
+    assert migrations.migrate(store) == len(newer) - 1
+    upgraded = Engine(None, None, store, None)  # type: ignore[arg-type]
+    assert upgraded.count("daily_rollup") > 0
+    assert upgraded.read_rollups() == upgraded.read_expected_rollups()
+    store.insert_block(Insert("events", COLUMN_NAMES, FORMAT, pack_row(make_row(event_id="new")), "another"))
+    assert upgraded.read_rollups() == upgraded.read_expected_rollups()
+    store.close()

@@ -15,9 +15,11 @@ def sources(call: Call, deps: Deps) -> Steps:
     span = Conditions()
     span.require_range("started_at", plan.from_us, plan.to_us)
     has_medium = plan.breakdown is not Breakdown.SOURCE
+    names = ("source", "medium") if has_medium else ("source",)
     statement = (
         read_statement("sources.sessions")
-        .replace("%GROUPS%", "entry.source, entry.medium" if has_medium else "entry.source")
+        .replace("%GROUPS%", ", ".join(f"tupleElement(entry, '{name}') AS {name}" for name in names))
+        .replace("%NAMES%", ", ".join(names))
         .replace("%BOTS%", "1" if plan.include_bots else "NOT is_bot")
         .replace("%RANGE%", span.sql)
     )

@@ -1,11 +1,14 @@
 """Stats: counts or uniques, by time and group."""
 
+import functools
+from collections.abc import Iterator
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import Interval, Metric, StatsResponse, StatsRow
+from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.filters import Conditions, add_filters, read_day
 from millimetric_server.store.statements import read_statement
 from millimetric_server.store.time_zones import DAY_US, HOUR_US, has_whole_hours
@@ -46,7 +49,7 @@ def stats(call: Call, deps: Deps) -> Steps:
     statement, conditions = _build(plan, choose_source(plan, call.received_at))
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
     rows = yield deps.store.read(statement, parameters | conditions.parameters, call.cancellation)
-    response = StatsResponse([_read_row(row, plan) for row in rows[: plan.limit]])
+    response = StatsResponse(list(_read_rows(rows[: plan.limit], plan)))
     if len(rows) > plan.limit:
         response.truncated = True
     return response
@@ -95,18 +98,22 @@ def _build(plan: StatsPlan, source: _Source) -> tuple[str, Conditions]:
     return statement, conditions
 
 
-def _read_row(row: Any, plan: StatsPlan) -> StatsRow:
-    values = list(row)
-    answer = StatsRow(value=values.pop())
-    if plan.interval is not Interval.UNSPECIFIED:
-        answer.bucket = _write_bucket(values.pop(0), ZoneInfo(plan.timezone))
-    for name, value in zip(plan.group_by, values, strict=True):
-        setattr(answer, name, value)
-    return answer
+def _read_rows(rows: Rows, plan: StatsPlan) -> Iterator[StatsRow]:
+    zone = ZoneInfo(plan.timezone)
+    write_bucket = functools.cache(lambda bucket: _write_bucket(bucket, zone))  # many rows share one
+    for row in rows:
+        values = iter(row)
+        answer = StatsRow()
+        if plan.interval is not Interval.UNSPECIFIED:
+            answer.bucket = write_bucket(next(values))
+        for name in plan.group_by:
+            setattr(answer, name, next(values))
+        answer.value = next(values)
+        yield answer
 
 
 def _write_bucket(bucket: int | date, zone: ZoneInfo) -> str:
-    """RFC 3339 with the zone's offset at that moment. A day that begins within a gap of the clock begins after it."""
+    """RFC 3339 with the zone's offset at that moment."""
     if isinstance(bucket, int):
         begin = datetime.fromtimestamp(bucket, zone)
     else:

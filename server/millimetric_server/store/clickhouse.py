@@ -43,6 +43,7 @@ _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port t
 _READ_GRACE_S = 1  # that a connection waits longer than a read may take
 # A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
+_LONG_TIMEOUT_S = 12 * 3600
 
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
 
@@ -158,6 +159,22 @@ class ClickHouse:
     def command(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> None:
         """Run a statement that has no result. Raises StoreUnavailableError."""
         self._call(lambda client: client.command(statement, parameters=parameters, settings=_SETTINGS | settings))
+
+    def command_at_length(self, statement: str) -> None:
+        """Run a statement that may take hours, such as one that fills a table. Raises StoreUnavailableError."""
+
+        def run(client: Any) -> None:
+            usual = client.timeout
+            client.timeout = Timeout(connect=_CONNECT_TIMEOUT_S, read=_LONG_TIMEOUT_S)
+            try:
+                client.command(statement, settings=_SETTINGS)
+            finally:
+                client.timeout = usual
+
+        if self.is_embedded:
+            self.command(statement)
+        else:
+            self._call(run)
 
     def query(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> Rows:
         """Run a query in this thread and return its rows. Raises StoreUnavailableError."""

@@ -46,7 +46,8 @@ def read_migrations() -> tuple[Migration, ...]:
 def migrate(store: ClickHouse) -> int:
     """Apply what is missing and return how many files ran. Raises SchemaError, StoreUnavailableError.
 
-    A file whose run was cut short runs again from its first missing statement: each is made repeatable.
+    A file whose run was cut short runs again from its first statement: each is made repeatable, and a file that fills
+    a table makes the table anew before.
     """
     store.command(_LEDGER)
     applied: dict[int, str] = dict(map(tuple, store.query("SELECT version, digest FROM schema_migrations")))
@@ -66,7 +67,7 @@ def migrate(store: ClickHouse) -> int:
 
 def _apply(store: ClickHouse, migration: Migration) -> None:
     for statement in migration.statements:
-        store.command(statement)
+        store.command_at_length(statement)
     store.command(
         "INSERT INTO schema_migrations (version, name, digest) "
         "VALUES ({version:UInt32}, {name:String}, {digest:String})",

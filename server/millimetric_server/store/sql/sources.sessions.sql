@@ -1,7 +1,8 @@
 -- Where did visits come from? A visit belongs to the source of its first event, and to the time it began.
 -- Parameters: project, limit, first_day, last_day, and those of %RANGE%. Reads the days of the sort key, beside them the
 -- visits whose ids tell no day, and the few that have events elsewhere than their ids tell. FINAL adds the parts of a
--- visit up; where days are merged already, it costs nothing.
+-- visit up; where days are merged already, it costs little. It must see the whole entry: of a subcolumn, such as
+-- entry.source, it takes any part's.
 SELECT
     %GROUPS%,
     sum(events) AS events_total,
@@ -17,6 +18,7 @@ WHERE project_id = {project:String}
         )
     )
     AND %BOTS% AND %RANGE%
-GROUP BY %GROUPS%
-ORDER BY events_total DESC, %GROUPS%
+GROUP BY %NAMES%
+ORDER BY events_total DESC, %NAMES%
 LIMIT {limit:UInt32}
+SETTINGS optimize_functions_to_subcolumns = 0

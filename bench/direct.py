@@ -1,0 +1,116 @@
+"""Runs the statements of a handler straight on ClickHouse, with the client and the settings of the server's reads."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+
+from bench.apart import OnProgress
+from millimetric_server.call import Call, Rpc
+from millimetric_server.control.records import DEFAULT_ACCOUNT, Project
+from millimetric_server.handlers import HANDLERS
+from millimetric_server.store.clickhouse import ClickHouse, ReadLimits, Rows
+from millimetric_server.transport.boundary import wait_blocking
+from millimetric_server.transport.codec_proto import decode_proto, encode_proto
+
+WARM_UP_CALLS = 5
+RPCS: Mapping[str, Rpc] = {rpc.name: rpc for rpc in HANDLERS}
+
+
+class Repeat(msgspec.Struct, frozen=True):
+    """A question that was asked over gRPC, and how often."""
+
+    name: str
+    rpc: str
+    body: bytes
+    calls: int
+
+
+class Direct(msgspec.Struct, frozen=True):
+    """What its statements took without a server, in milliseconds, and the answer that they make."""
+
+    statements: int
+    latencies_ms: list[float]
+    response: bytes
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where to ask, and for whom."""
+
+    url: str
+    database: str
+    project_id: str
+    key_pepper: bytes  # signs Query's page tokens, which must be the server's
+
+
+def measure_direct(place: Place, repeats: Sequence[Repeat], on_progress: OnProgress) -> list[Direct]:
+    """Run the statements of each question as often as it was asked, after as many runs to warm up."""
+    store = ClickHouse(place.url, place.database)
+    store.open()
+    try:
+        found = []
+        for number, repeat in enumerate(repeats):
+            on_progress(f"SQL alone: {repeat.name}", number, len(repeats))
+            found.append(_measure(store, place, repeat))
+        return found
+    finally:
+        store.close()
+
+
+def time_calls(
+    ask: Callable[[], object], calls: int, seconds_max: float = float("inf"), calls_min: int = 0
+) -> list[float]:
+    """Call it that often, fewer times if it takes too long; returns the milliseconds of each call."""
+    for _ in range(WARM_UP_CALLS):
+        ask()
+    latencies: list[float] = []
+    deadline = time.perf_counter() + seconds_max
+    while len(latencies) < calls and (len(latencies) < calls_min or time.perf_counter() < deadline):
+        began = time.perf_counter_ns()
+        ask()
+        latencies.append((time.perf_counter_ns() - began) / 1e6)
+    return latencies
+
+
+class _NotingStore:
+    """Answers a handler's reads, and notes them."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+        self.reads: list[tuple[str, Mapping[str, Any]]] = []
+
+    def read(self, statement: str, parameters: Mapping[str, Any], *_: object) -> "Future[Rows]":
+        self.reads.append((statement, parameters))
+        answered: Future[Rows] = Future()
+        answered.set_result(_query(self._store, statement, parameters))
+        return answered
+
+
+def _measure(store: ClickHouse, place: Place, repeat: Repeat) -> Direct:
+    noting = _NotingStore(store)
+    rpc = RPCS[repeat.rpc]
+    deps: Any = SimpleNamespace(store=noting, secrets=SimpleNamespace(key_pepper=place.key_pepper))
+    response = wait_blocking(rpc.handler(_make_call(rpc, repeat.body, place.project_id), deps))
+
+    def ask() -> None:
+        for statement, parameters in noting.reads:
+            _query(store, statement, parameters)
+
+    return Direct(len(noting.reads), time_calls(ask, repeat.calls), encode_proto(response))
+
+
+def _make_call(rpc: Rpc, body: bytes, project_id: str) -> Call:
+    now = datetime.now(UTC)
+    request = decode_proto(rpc.request, body)
+    call = Call(rpc, "grpc", {}, "127.0.0.1", lambda: request, time.time_ns() // 1000, "bench")
+    call.project = Project(project_id, DEFAULT_ACCOUNT, "bench", now)
+    call.request = rpc.validate(request, call)
+    return call
+
+
+def _query(store: ClickHouse, statement: str, parameters: Mapping[str, Any]) -> Rows:
+    return store.query(statement, parameters, **ReadLimits().settings, log_comment="bench")

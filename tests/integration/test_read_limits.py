@@ -1,0 +1,128 @@
+"""Reads end in ClickHouse when their caller is gone, and are refused when they take too much."""
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+from stores import Engine, make_row
+
+from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.store.cancellation import Cancellation
+from millimetric_server.store.clickhouse import ClickHouse, ReadLimits
+from reads import bearer, read_reason, wait_for_key, wait_until
+from support.clickhouse_server import ClickHouseServer
+from support.server_process import ServerProcess
+
+# Within the limit of rows, and a matter of minutes.
+_ENDLESS = "SELECT sum(bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1)) FROM numbers(900000000)"
+_RUNNING = "SELECT count() FROM system.processes WHERE query LIKE '%numbers(900000000)%' AND query NOT LIKE '%proc%'"
+
+
+def count_running(engine: Engine) -> int:
+    ((count,),) = engine.store.query(_RUNNING)
+    return int(count)
+
+
+def fail_of(future: "Future[Any]") -> AppError:
+    with pytest.raises(AppError) as caught:
+        future.result(30)
+    return caught.value
+
+
+def test_a_cancelled_read_stops_in_clickhouse(engine: Engine) -> None:
+    cancellation = Cancellation()
+    future = engine.store.read(_ENDLESS, {}, cancellation)
+    wait_until(lambda: count_running(engine) == 1, "the query runs")
+    cancellation.cancel()
+    assert fail_of(future).reason is Reason.UPSTREAM_FAILED
+    assert count_running(engine) == 0
+
+
+def test_a_read_that_was_cancelled_before_does_not_begin(engine: Engine) -> None:
+    cancellation = Cancellation()
+    cancellation.cancel()
+    assert fail_of(engine.store.read(_ENDLESS, {}, cancellation)).reason is Reason.UPSTREAM_FAILED
+    assert engine.store.read("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
+
+
+@pytest.mark.parametrize(
+    ("limits", "what"),
+    [
+        (ReadLimits(seconds=1), "takes too long"),
+        (ReadLimits(memory_bytes=5_000_000), "needs too much memory"),
+        (ReadLimits(rows=10), "reads too many rows"),
+    ],
+    ids=["time", "memory", "rows"],
+)
+def test_a_read_beyond_its_limits_is_refused_in_the_callers_terms(
+    clickhouse_server: ClickHouseServer, limits: ReadLimits, what: str
+) -> None:
+    store = ClickHouse(clickhouse_server.url, "limits", read_limits=limits)
+    store.open()
+    question = "SELECT number, groupArray(sipHash64(number)) FROM numbers(300000000) GROUP BY number"
+    error = fail_of(store.read(question, {}, Cancellation()))
+    store.close()
+    assert error.reason is Reason.INVALID_PARAMS
+    assert error.violations[0].field == "from"
+    assert what in error.message
+
+
+def _hang_up_over_rest(server: ServerProcess, key: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.get(f"{server.base_url}/v1/stats", headers=bearer(key), timeout=1.5)
+
+
+def _hang_up_over_grpc(server: ServerProcess, key: str) -> None:
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = query_service_pb2_grpc.QueryServiceStub(channel)  # type: ignore[no-untyped-call]
+        metadata = (("authorization", f"Bearer {key}"),)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Stats(query_service_pb2.StatsRequest(), metadata=metadata, timeout=1.5)
+        assert read_reason(caught.value) == ""
+
+
+@pytest.mark.parametrize("hang_up", [_hang_up_over_rest, _hang_up_over_grpc], ids=["rest", "grpc"])
+def test_when_a_caller_hangs_up_the_read_stops(
+    clickhouse_server: ClickHouseServer, hang_up: Callable[[ServerProcess, str], None]
+) -> None:
+    """A view in the place of the roll-up makes a plain question endless."""
+    database = f"hang_up_{hang_up.__name__.removeprefix('_hang_up_over_')}"
+    environ = {
+        "MILLIMETRIC_CLICKHOUSE_URL": clickhouse_server.url,
+        "MILLIMETRIC_CLICKHOUSE_DATABASE": database,
+        "MILLIMETRIC_READ_SECONDS_MAX": "60",
+    }
+    watcher = ClickHouse(clickhouse_server.url, database)
+    with ServerProcess(environ=environ) as server:
+        keys = server.create_project("hang-up")
+        wait_for_key(server, keys)
+        watcher.open()
+        watcher.command("RENAME TABLE source_rollup TO kept")
+        watcher.command(
+            f"CREATE VIEW source_rollup AS SELECT '{keys.project_id}' AS project_id, toDate('2100-01-01') AS day, "
+            "'' AS source, '' AS medium, false AS is_bot, bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1) AS events "
+            "FROM numbers(900000000)"
+        )
+        caller = threading.Thread(target=hang_up, args=(server, keys.read))
+        caller.start()
+        asked = (
+            "SELECT count() FROM system.processes WHERE query LIKE '%FROM source_rollup%' AND query NOT LIKE '%proc%'"
+        )
+        wait_until(lambda: watcher.query(asked)[0][0] == 1, "the read runs")
+        caller.join()
+        began = time.monotonic()
+        wait_until(lambda: watcher.query(asked)[0][0] == 0, "the read has stopped")
+        assert time.monotonic() - began < 20  # it would have run for a minute
+    watcher.close()
+
+
+def test_a_read_within_its_limits_is_answered(engine: Engine) -> None:
+    engine.append(make_row(event_id="1"))
+    rows = engine.store.read("SELECT count() FROM events", {}, Cancellation()).result(10)
+    assert [tuple(row) for row in rows] == [(1,)]
