@@ -43,6 +43,24 @@ def test_a_month_of_events_is_sent_once_and_shown(server: ServerProcess) -> None
     assert all(key["revoked_at"] for key in keys if key["label"] == "millimetric demo")
 
 
+def test_a_month_of_the_past_is_the_same_in_every_project(server: ServerProcess) -> None:
+    shown = []
+    for name in ("demo-of-march", "demo-of-march-again"):
+        key = server.create_project(name).secret
+        code, output, errors = run_cli(server, "demo", "--events", "300", "--until", "2026-04-01", "--key", key)
+        assert code == 0, errors
+        shown.append(output.partition("Stats by day")[2])
+    assert shown[0] == shown[1]
+    days = [row[0] for row in rows_of("Stats by day" + shown[0], "Stats by day")]
+    assert (days[0], days[-1], len(days)) == ("2026-03-02", "2026-03-31", 30)
+
+
+def test_a_day_in_the_future_is_refused(server: ServerProcess) -> None:
+    code, _, errors = run_cli(server, "demo", "--until", "9999-01-01")
+    assert code == 2
+    assert "in the future" in errors
+
+
 def test_without_a_server_it_says_how_to_start_one(server: ServerProcess) -> None:
     code, _, errors = run_cli(server, "demo", "--http", "http://127.0.0.1:9")
     assert code == 1

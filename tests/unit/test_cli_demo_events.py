@@ -1,5 +1,6 @@
 """The demo's invented events: always the same, each id once, every source there."""
 
+import json
 from collections import Counter
 from datetime import UTC, date, timedelta
 
@@ -31,8 +32,28 @@ def test_every_kind_of_event_and_source_occurs() -> None:
     events = make_day(MONDAY, 3000)
     names = Counter(event.event for event in events)
     assert names["$pageview"] > names["signup"] > names["purchase"] > 20
+    assert names["product_view"] > names["add_to_cart"] > names["checkout"] > names["purchase"]
     assert all(event.anonymous_id and event.session_id and event.context.user_agent for event in events)
     text = " ".join(f"{event.url} {event.referrer}" for event in events)
     for trace in ("gclid=", "utm_medium=cpc", "fbclid=", "utm_source=newsletter", "chatgpt.com", "google.com/ "):
         assert trace in text
     assert any("Googlebot" in event.context.user_agent for event in events)
+
+
+def test_visitors_come_back_weeks_later() -> None:
+    events = [event for number in range(DAYS) for event in make_day(MONDAY + timedelta(number), 100)]
+    days: dict[str, set[date]] = {}
+    for event in events:
+        days.setdefault(event.anonymous_id, set()).add(event.timestamp.ToDatetime(UTC).date())
+    assert sum(max(of_one) - min(of_one) >= timedelta(7) for of_one in days.values()) > 20
+
+
+def test_a_purchase_tells_its_value_as_its_checkout_did() -> None:
+    facts: dict[tuple[str, str], dict[str, object]] = {
+        (event.session_id, event.event): json.loads(event.properties_json)
+        for event in make_day(MONDAY, 3000)
+        if event.event in ("checkout", "purchase")
+    }
+    for (session_id, name), told in facts.items():
+        if name == "purchase":
+            assert {key: told[key] for key in ("value", "currency", "items")} == facts[session_id, "checkout"]

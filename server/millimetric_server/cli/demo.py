@@ -23,7 +23,8 @@ from millimetric_server.control.store import ControlStore
 
 PROJECT = "demo"
 _LABEL = "millimetric demo"
-_KEY_WAIT_S = 10.0
+_LENT_KEY_WAIT_S = 10.0
+_GIVEN_KEY_WAIT_S = 3.0  # it may have been made a moment ago
 _BATCH = 500
 
 
@@ -36,6 +37,13 @@ _BATCH = 500
     show_default=True,
     help="About how many events, over 30 days.",
 )
+@click.option(
+    "--until",
+    type=click.DateTime(("%Y-%m-%d",)),
+    metavar="YYYY-MM-DD",
+    help="The 30 days before this day (UTC), which may not be in the future. The same day and number of events give "
+    "the same events, ids and times included. [default: today]",
+)
 @click.option("--server", metavar="HOST:PORT", help="The server's gRPC door. [default: 127.0.0.1:50051]")
 @click.option("--http", "http", metavar="URL", help="The server's HTTP door. [default: http://127.0.0.1:8080]")
 @click.option(
@@ -44,7 +52,9 @@ _BATCH = 500
     help="Send into the project of this secret key, instead of project `demo` of the control database.",
 )
 @setting_options(*CONTROL_FLAGS)
-def demo(events_total: int, server: str | None, http: str | None, key: str | None, **flags: Any) -> None:
+def demo(
+    events_total: int, until: datetime | None, server: str | None, http: str | None, key: str | None, **flags: Any
+) -> None:
     """Send a month of invented events to a running server, then show Stats and Sources as tables.
 
     The events go into project `demo`, which is made if it is missing, under a key that lives as long as this
@@ -52,11 +62,13 @@ def demo(events_total: int, server: str | None, http: str | None, key: str | Non
     twice.
 
     \b
-    Example:
+    Examples:
       millimetric serve &
       millimetric demo --events 5000
+      millimetric demo --until 2026-04-01 --key sk_live_…
     """
     settings = read_settings(**flags)
+    days = _list_days(until)
     address, url = server or grpc_address(settings), http or http_url(settings)
     sender: BatchSender | None = None
     try:
@@ -64,9 +76,9 @@ def demo(events_total: int, server: str | None, http: str | None, key: str | Non
         with _lend_key(flags) if key is None else contextlib.nullcontext(key) as secret:
             sender = BatchSender(address, secret, lambda _reason, _seconds: None, patience_s=60)
             sender.connect()
-            _wait_for_key(url, secret, _KEY_WAIT_S if key is None else 0)
-            _send_missing(sender, url, secret, events_total)
-            _show(url, secret)
+            _wait_for_key(url, secret, _LENT_KEY_WAIT_S if key is None else _GIVEN_KEY_WAIT_S)
+            _send_missing(sender, url, secret, days, events_total)
+            _show(url, secret, days)
     except (SendError, ReadError) as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -111,11 +123,18 @@ def _wait_for_key(url: str, key: str, wait_s: float) -> None:
         time.sleep(0.1)
 
 
-def _send_missing(sender: BatchSender, url: str, key: str, events_total: int) -> None:
+def _list_days(until: datetime | None) -> list[date]:
+    """The days before `until`, the oldest first."""
+    today = datetime.now(UTC).date()
+    end = until.date() if until else today
+    if end > today:
+        raise click.BadParameter(f"{end} is in the future.", param_hint="--until")
+    return [end - timedelta(days=number) for number in range(DAYS, 0, -1)]
+
+
+def _send_missing(sender: BatchSender, url: str, key: str, days: list[date], events_total: int) -> None:
     """Send the days that do not hold their events yet: the server's memory for event ids ends after a week."""
-    first_day = datetime.now(UTC).date() - timedelta(days=DAYS)
-    days = [first_day + timedelta(days=number) for number in range(DAYS)]
-    held = _read_days(url, key, include_bots="true")
+    held = _read_days(url, key, days, include_bots="true")
     missing = [day for day in days if held.get(day, 0) < count_events(day, events_total)]
     events = [event for day in missing for event in make_day(day, count_events(day, events_total))]
     if not events:
@@ -149,21 +168,26 @@ def _cut(events: list[event_pb2.Event]) -> Iterator[list[event_pb2.Event]]:
         yield batch
 
 
-def _read_days(url: str, key: str, **params: str) -> dict[date, int]:
-    rows = read_json(url, "/v1/stats", key, params={"interval": "day", "limit": "1000", **params})["rows"]
+def _read_days(url: str, key: str, days: list[date], **params: str) -> dict[date, int]:
+    asked = {"interval": "day", "limit": "1000", **_write_bounds(days), **params}
+    rows = read_json(url, "/v1/stats", key, params=asked)["rows"]
     return {date.fromisoformat(row["bucket"][:10]): row["value"] for row in rows}
 
 
-def _show(url: str, key: str) -> None:
-    events, visitors = _read_days(url, key), _read_days(url, key, metric="uniques")
+def _write_bounds(days: list[date]) -> dict[str, str]:
+    return {"from": days[0].isoformat(), "to": (days[-1] + timedelta(days=1)).isoformat()}
+
+
+def _show(url: str, key: str, days: list[date]) -> None:
+    events, visitors = _read_days(url, key, days), _read_days(url, key, days, metric="uniques")
     print_table(
         "Stats by day",
         ("day", "events", "visitors"),
         [(day.isoformat(), count, visitors.get(day, 0)) for day, count in sorted(events.items())],
     )
-    rows = read_json(url, "/v1/stats", key, params={"group_by": "event_name"})["rows"]
+    rows = read_json(url, "/v1/stats", key, params={"group_by": "event_name", **_write_bounds(days)})["rows"]
     print_table("Stats by event", ("event", "events"), [(row["event_name"], row["value"]) for row in rows])
-    rows = read_json(url, "/v1/sources", key)["rows"]
+    rows = read_json(url, "/v1/sources", key, params=_write_bounds(days))["rows"]
     print_table(
         "Sources of visits",
         ("source", "medium", "events", "visitors", "paid share"),
