@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from millimetric_server.config import Network
@@ -39,12 +40,17 @@ class Deps:
     read_clock_us: Callable[[], int]
 
 
+class Shape(Enum):
+    """What of an RPC is a stream."""
+
+    UNARY = "neither request nor response"
+    RESPONSES = "the responses: `handler` returns an ExportReader"
+    BOTH = "requests and responses, answered in order: `validate` and `handler` have the messages of one group"
+
+
 @dataclass(frozen=True, slots=True)
 class Rpc:
-    """One RPC: its place in the protos, its messages, who may call it, and the function that answers.
-
-    A stream is carried out group by group: then `validate` and `handler` have the messages of one group.
-    """
+    """One RPC: its place in the protos, its messages, who may call it, and the function that answers."""
 
     service: str
     name: str
@@ -55,7 +61,7 @@ class Rpc:
     validate: Callable[[Any, "Call"], Any]
     http_status: int = 200
     limit: str = ""  # the bucket in the rate limits; empty: unlimited
-    is_stream: bool = False  # of requests and responses, answered in order
+    shape: Shape = Shape.UNARY
 
     @property
     def path(self) -> str:

@@ -111,8 +111,8 @@ def read_history(url: str, database: str) -> History:
         )
     history["sessions"] = _sort(
         store.query(
-            "SELECT project_id, session_id, is_bot, tupleElement(entry, 'source'), tupleElement(entry, 'medium'), "
-            "tupleElement(entry, 'campaign'), events, paid_events, length(visitors) FROM sessions FINAL"
+            "SELECT project_id, session_id, is_bot, substring(entry, position(entry, '\\0') + 1), events, paid_events, "
+            "length(visitors) FROM sessions FINAL"
         )
     )
     history["tables"] = sorted(name for (name,) in store.query("SHOW TABLES") if name.startswith("reclassify"))
@@ -183,7 +183,8 @@ def _tell_session(rows: list[EventRow]) -> tuple[Any, ...]:
     first = min(rows, key=lambda row: (row.timestamp, row.event_id))
     paid = sum(row.medium == "paid" for row in rows)
     visitors = len({row.anonymous_id for row in rows})
-    return first.source, first.medium, first.campaign, len(rows), paid, visitors
+    entry = f"{len(first.source.encode()):04}{first.source}{first.medium}"
+    return entry, len(rows), paid, visitors
 
 
 def _sort(rows: Any) -> list[list[Any]]:

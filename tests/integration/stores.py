@@ -60,8 +60,8 @@ class Engine:
         )
         return self._read_all(
             *by_time,
-            "SELECT 'session', project_id, session_id, tupleElement(entry, 'source'), tupleElement(entry, 'medium'), "
-            "events, paid_events, length(visitors), is_bot FROM sessions FINAL ORDER BY ALL",
+            "SELECT 'session', project_id, session_id, entry, events, paid_events, length(visitors), is_bot "
+            "FROM sessions FINAL ORDER BY ALL",
         )
 
     def read_expected_rollups(self) -> list[tuple[object, ...]]:
@@ -73,8 +73,8 @@ class Engine:
         )
         return self._read_all(
             *by_time,
-            "SELECT 'session', project_id, session_id, argMin(source, (timestamp, event_id)), "
-            "argMin(medium, (timestamp, event_id)), count(), countIf(medium = 'paid'), uniqExact(anonymous_id), is_bot "
+            "SELECT 'session', project_id, session_id, argMin(session_entry, (timestamp, event_id)), count(), "
+            "countIf(medium = 'paid'), uniqExact(anonymous_id), is_bot "
             "FROM events GROUP BY project_id, session_id, is_bot ORDER BY ALL",
         )
 

@@ -1,9 +1,10 @@
 """The whole API on one screen: every RPC that this server answers, with who may call it."""
 
-from millimetric_server.call import Rpc
+from millimetric_server.call import Rpc, Shape
 from millimetric_server.control.records import KeyKind
 from millimetric_server.handlers.batch import batch
 from millimetric_server.handlers.explain import explain
+from millimetric_server.handlers.export import export
 from millimetric_server.handlers.forget import forget
 from millimetric_server.handlers.funnel import funnel
 from millimetric_server.handlers.get_erasure import get_erasure
@@ -19,6 +20,8 @@ from millimetric_server.messages import (
     BatchResponse,
     ExplainRequest,
     ExplainResponse,
+    ExportRequest,
+    ExportResponse,
     ForgetRequest,
     ForgetResponse,
     FunnelRequest,
@@ -44,6 +47,7 @@ from millimetric_server.validate.events import validate_batch, validate_identify
 from millimetric_server.validate.explain import validate_explain
 from millimetric_server.validate.people import validate_forget, validate_get_erasure
 from millimetric_server.validate.reads import (
+    validate_export,
     validate_funnel,
     validate_query,
     validate_retention,
@@ -64,11 +68,14 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
     Rpc(
         _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, validate_track_stream,
-        limit="track_stream", is_stream=True,
+        limit="track_stream", shape=Shape.BOTH,
     ),
     Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
     Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
+    Rpc(
+        _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, shape=Shape.RESPONSES,
+    ),
     Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
     Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
     Rpc(_QUERY, "Funnel", FunnelRequest, FunnelResponse, _READERS, funnel, validate_funnel),

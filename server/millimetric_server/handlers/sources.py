@@ -8,6 +8,8 @@ from millimetric_server.store.filters import LATEST_US, Conditions, read_day
 from millimetric_server.store.statements import read_statement
 from millimetric_server.validate.reads import SourcesPlan
 
+_COLUMNS = {"source": "substring(way, 5, source_bytes)", "medium": "substring(way, 5 + source_bytes)"}
+
 
 def sources(call: Call, deps: Deps) -> Steps:
     """Answer the sources of visits that began in the range, most events first."""
@@ -18,7 +20,7 @@ def sources(call: Call, deps: Deps) -> Steps:
     names = ("source", "medium") if has_medium else ("source",)
     statement = (
         read_statement("sources.sessions")
-        .replace("%GROUPS%", ", ".join(f"tupleElement(entry, '{name}') AS {name}" for name in names))
+        .replace("%GROUPS%", ", ".join(f"{_COLUMNS[name]} AS {name}" for name in names))
         .replace("%NAMES%", ", ".join(names))
         .replace("%BOTS%", "1" if plan.include_bots else "NOT is_bot")
         .replace("%RANGE%", span.sql)

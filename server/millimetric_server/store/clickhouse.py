@@ -21,6 +21,7 @@ from urllib3 import Timeout
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.faults import (
+    NoRoomError,
     Outage,
     RowsRefusedError,
     StoreUnavailableError,
@@ -45,6 +46,7 @@ _READ_GRACE_S = 1  # that a connection waits longer than a read may take
 _WRITE_TIMEOUT_S = 60
 _LONG_TIMEOUT_S = 12 * 3600
 
+_NO_ROOM_RETRY_S = 60.0
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
 
 
@@ -192,7 +194,7 @@ class ClickHouse:
     def submit_export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> "Future[Result]":
         """Run a part of an export, whose queries have this `log_comment`, on threads of its own.
 
-        A cancelled call ends its running query. The future fails with AppError upstream_failed.
+        A cancelled call ends its running query. The future fails with AppError upstream_failed, overloaded.
         """
         return self._exporters.submit(self._export, work, mark, cancellation)
 
@@ -207,12 +209,16 @@ class ClickHouse:
     def copy_stream(self, statement: str, parameters: Mapping[str, Any], format_name: str, file: IO[bytes]) -> None:
         """Run a query of a server in this thread and write its answer to a file as it comes.
 
-        Raises StoreUnavailableError.
+        Raises StoreUnavailableError, NoRoomError.
         """
 
         def copy(client: Any) -> None:
             with contextlib.closing(client.raw_stream(statement, parameters=parameters, fmt=format_name)) as answer:
-                shutil.copyfileobj(answer, file, _COPY_BYTES)
+                while piece := answer.read(_COPY_BYTES):
+                    try:
+                        file.write(piece)
+                    except OSError as error:
+                        raise NoRoomError(str(error)) from error
 
         self._call(copy)
 
@@ -289,8 +295,14 @@ class ClickHouse:
         try:
             if cancellation.is_cancelled:
                 raise make_abandoned()
+            if not self._outage.may_try():
+                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
             with cancellation.watched_by(lambda: self._kill(mark, has_ended)):
                 return work()
+        except NoRoomError as error:
+            log.warning("an export has no room for its file: %s", error)
+            message = "there is no room for a Parquet file on the server: ask for ndjson or csv"
+            raise AppError(Reason.OVERLOADED, message, retry_after_s=_NO_ROOM_RETRY_S) from None
         except (StoreUnavailableError, OSError) as error:
             if cancellation.is_cancelled:
                 raise make_abandoned() from None

@@ -51,13 +51,18 @@ class Page:
 
 
 class ExportReader:
-    """Reads one export in this order: next() until it is empty, then close(). One call at a time."""
+    """Reads one export: take() what is there, read_on() when that is empty, close() at the end. One call at a time."""
+
+    @classmethod
+    def open(cls, store: ClickHouse, selection: Selection) -> "ExportReader | None":
+        """Take one of the store's places for exports, which close() gives back; None when all are taken."""
+        return cls(store, selection) if store.export_slots.acquire(blocking=False) else None
 
     def __init__(self, store: ClickHouse, selection: Selection) -> None:
         self._store = store
         self._selection = selection
         self._end: tuple[int, str] | None = None
-        self._is_begun = self._is_complete = False
+        self._is_begun = self._is_complete = self._is_closed = False
         self._data = memoryview(b"")
         self._file: IO[bytes] | None = None
 
@@ -68,7 +73,7 @@ class ExportReader:
         return piece
 
     def read_on(self) -> "Future[bool] | None":
-        """Read more in a thread of the store; None at the end. The future fails with AppError upstream_failed."""
+        """Read more in a thread of the store; None at the end. The future fails as ClickHouse.submit_export says."""
         if self._is_complete:
             return None
         selection = self._selection
@@ -76,11 +81,14 @@ class ExportReader:
         return self._store.submit_export(read, selection.tag, selection.cancellation)
 
     def close(self) -> None:
-        """Give the temporary file back."""
+        """Give the temporary file and the place back; again, it does nothing."""
+        if self._is_closed:
+            return
+        self._is_closed = self._is_complete = True
         if self._file is not None:
             self._file.close()
         self._data = memoryview(b"")
-        self._is_complete = True
+        self._store.export_slots.release()
 
     def _read_page(self) -> bool:
         page = _read_page(self._store, self._selection, self._end, is_first=not self._is_begun)

@@ -58,6 +58,10 @@ class RowsRefusedError(Exception):
         self.message = message
 
 
+class NoRoomError(Exception):
+    """A temporary file can't be written."""
+
+
 class Outage:
     """Remembers that ClickHouse does not answer, so that reads fail at once; now and then one may try."""
 

@@ -10,11 +10,12 @@ from typing import Any, Generic, TypeVar
 
 import uuid_utils
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.call import Call, Deps, Shape
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.guards import CALLER_GUARDS, GUARDS
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
+from millimetric_server.store.exports import ExportReader
 from millimetric_server.transport.metrics import count_request
 
 log = logging.getLogger(__name__)
@@ -49,30 +50,40 @@ def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Rep
 
 def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Steps[Reply[Body]]:
     """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
-    error: AppError
     try:
         for guard in GUARDS:
             guard(call, deps)
         response = yield from call.rpc.handler(call, deps)
         return Reply(encode(response))
-    except AppError as planned:
-        error = planned
-        failure = error.failure
-        if log.isEnabledFor(failure.log_level):
-            log.log(
-                failure.log_level,
-                "%s over %s: %s [%s]",
-                call.rpc.name,
-                call.door,
-                error.reason,
-                call.request_id,
-            )
-    except Exception:
-        log.exception("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id)
-        error = make_internal_error(call.request_id)
+    except Exception as failure:  # noqa: BLE001 - it is logged
+        error = _note_failure(call, failure)
     if call.uncounted_events and not is_only_early(call, error):
         deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
     return Reply(nothing, error)
+
+
+def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
+    """Read the next piece of an export's file; empty at its end."""
+    try:
+        while not (piece := export.take()):
+            waiting = None if call.cancellation.is_cancelled else export.read_on()
+            if waiting is None:
+                break
+            yield waiting
+        return Reply(piece)
+    except Exception as failure:  # noqa: BLE001 - it is logged
+        return Reply(b"", _note_failure(call, failure))
+
+
+def _note_failure(call: Call, failure: Exception) -> AppError:
+    """Log why a call failed; returns what its caller is told."""
+    if not isinstance(failure, AppError):
+        log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
+        return make_internal_error(call.request_id)
+    level = failure.failure.log_level
+    if log.isEnabledFor(level):
+        log.log(level, "%s over %s: %s [%s]", call.rpc.name, call.door, failure.reason, call.request_id)
+    return failure
 
 
 def admit(call: Call, deps: Deps) -> AppError | None:
@@ -87,7 +98,7 @@ def admit(call: Call, deps: Deps) -> AppError | None:
 
 def is_only_early(call: Call, error: AppError) -> bool:
     """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
-    return call.rpc.is_stream and error.reason is Reason.RATE_LIMITED
+    return call.rpc.shape is Shape.BOTH and error.reason is Reason.RATE_LIMITED
 
 
 def read_group_max(call: Call, deps: Deps) -> int:

@@ -17,7 +17,7 @@ from connectrpc.request import RequestContext
 from connectrpc.server import ConnectASGIApplication, Endpoint
 from protobuf.wkt import Any as AnyDetail
 
-from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.transport.body import Receive, read_body, watch_client
 from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
@@ -49,8 +49,8 @@ class ConnectDoor:
     def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
         self._deps = deps
         self._body_bytes_max = body_bytes_max
-        # A stream both ways needs HTTP/2, which this port's server does not speak.
-        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers if not rpc.is_stream}
+        # A stream both ways needs HTTP/2, which this port's server does not speak; a file is REST's to send.
+        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers if rpc.shape is Shape.UNARY}
         self.library = _Library(self._make_endpoints(), body_bytes_max)
 
     def is_for_library(self, request: Request) -> bool:

@@ -9,11 +9,12 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from millimetric_server.call import Deps, Rpc
+from millimetric_server.call import Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.transport.boundary import make_internal_error, make_request_id, run, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
+from millimetric_server.transport.grpc_export import Exports
 from millimetric_server.transport.grpc_stream import Streams
 
 log = logging.getLogger(__name__)
@@ -113,11 +114,9 @@ class _Methods(grpc.GenericRpcHandler):
     """Finds the method of a call; of our own package also those that do not exist, to say so in our words."""
 
     def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, streams: Streams, body_bytes_max: int) -> None:
+        exports = Exports(deps, body_bytes_max)
         self._methods: dict[str, Handler] = {
-            rpc.path: grpc.stream_stream_rpc_method_handler(streams.make_behaviour(rpc))
-            if rpc.is_stream
-            else grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max))
-            for rpc in handlers
+            rpc.path: _make_handler(rpc, deps, streams, exports, body_bytes_max) for rpc in handlers
         }
         self._unknown: Handler = grpc.unary_unary_rpc_method_handler(_answer_unknown)
 
@@ -125,6 +124,14 @@ class _Methods(grpc.GenericRpcHandler):
         """Look the method up."""
         path = handler_call_details.method
         return self._methods.get(path) or (self._unknown if path.startswith(_PACKAGE) else None)
+
+
+def _make_handler(rpc: Rpc, deps: Deps, streams: Streams, exports: Exports, body_bytes_max: int) -> Handler:
+    if rpc.shape is Shape.BOTH:
+        return grpc.stream_stream_rpc_method_handler(streams.make_behaviour(rpc))
+    if rpc.shape is Shape.RESPONSES:
+        return grpc.unary_stream_rpc_method_handler(exports.make_behaviour(rpc))
+    return grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps, body_bytes_max))
 
 
 def _make_behaviour(rpc: Rpc, deps: Deps, body_bytes_max: int) -> Behaviour:

@@ -1,7 +1,9 @@
 """HTTP requests and responses as the doors see them, free of ASGI's details."""
 
+import asyncio
+import contextlib
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from millimetric_server.transport.body import Receive
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = Mapping[str, Any]
 JSON_TYPE = b"application/json"
+STALLED_S = 60.0  # a caller who does not take a piece of a long body for so long is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Response:
     body: bytes = b""
     content_type: bytes = JSON_TYPE
     headers: Sequence[tuple[bytes, bytes]] = ()
+    pieces: AsyncIterator[bytes] | None = None  # of a long body; an empty one says that it breaks off
 
 
 def read_content_type(headers: Mapping[str, str]) -> str:
@@ -63,6 +67,9 @@ def read_request(scope: Scope, receive: Receive) -> Request:
 
 async def send_response(response: Response, send: Send, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
     """Send a Response as ASGI messages."""
+    if response.pieces is not None:
+        await _send_pieces(response, response.pieces, send, extra)
+        return
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", str(len(response.body)).encode()),
@@ -71,3 +78,21 @@ async def send_response(response: Response, send: Send, extra: Sequence[tuple[by
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": response.body})
+
+
+async def _send_pieces(
+    response: Response, pieces: AsyncIterator[bytes], send: Send, extra: Sequence[tuple[bytes, bytes]]
+) -> None:
+    """Send a long body, chunked. One that breaks off has no last chunk: its client sees that the file is not whole."""
+    headers = [(b"content-type", response.content_type), *response.headers, *extra]
+    async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        async for piece in pieces:
+            if not piece:
+                return
+            message = {"type": "http.response.body", "body": piece, "more_body": True}
+            try:
+                await asyncio.wait_for(send(message), STALLED_S)
+            except TimeoutError:
+                return
+    await send({"type": "http.response.body", "body": b""})

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 from google.api import annotations_pb2
 
-from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Violation, invalid_payload
 from millimetric_server.transport.body import read_body, watch_client
 from millimetric_server.transport.boundary import make_request_id, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
 from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
+from millimetric_server.transport.rest_export import answer_export
 
 _JSON_TYPES = ("application/json", "")
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
@@ -91,6 +92,9 @@ class RestDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
+        if route.rpc.shape is Shape.RESPONSES:
+            opened = await answer_export(call, self._deps, request.receive)
+            return make_error_response(opened) if isinstance(opened, AppError) else opened
         async with watch_client(request.receive, call):
             reply = await wait_async(run(call, self._deps, encode_rest), call)
         if reply.error is not None:

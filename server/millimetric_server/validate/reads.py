@@ -11,6 +11,8 @@ from millimetric_server.errors import AppError, Reason, invalid_params
 from millimetric_server.messages import (
     EPOCH,
     Breakdown,
+    ExportFormat,
+    ExportRequest,
     Filter,
     FunnelRequest,
     FunnelStep,
@@ -121,8 +123,25 @@ class RetentionPlan(msgspec.Struct, frozen=True):
         return _find_period(self.to_us - 1, self.period, self.timezone)
 
 
+class ExportPlan(msgspec.Struct, frozen=True):
+    """A checked Export."""
+
+    conditions: Conditions
+    format: ExportFormat
+
+
 def validate_query(request: QueryRequest, _call: Call) -> QueryPlan:
     """Check a Query. Raises AppError invalid_params."""
+    return QueryPlan(_select_events(request), _read_limit(request.limit, QUERY_LIMIT), request.page_token or "")
+
+
+def validate_export(request: ExportRequest, _call: Call) -> ExportPlan:
+    """Check an Export. Raises AppError invalid_params."""
+    written = ExportFormat.NDJSON if request.format is ExportFormat.UNSPECIFIED else request.format
+    return ExportPlan(_select_events(request), written)
+
+
+def _select_events(request: QueryRequest | ExportRequest) -> Conditions:
     _check_range(request.from_, request.to)
     conditions = Conditions()
     conditions.require_range("timestamp", request.from_, request.to)
@@ -131,7 +150,7 @@ def validate_query(request: QueryRequest, _call: Call) -> QueryPlan:
             _check_text(name, value, CHARS_MAX.get(name, VALUE_CHARS_MAX))
             conditions.require(name, "=", value)
     _add_filters(conditions, request.filter)
-    return QueryPlan(conditions, _read_limit(request.limit, QUERY_LIMIT), request.page_token or "")
+    return conditions
 
 
 def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:

@@ -6,7 +6,7 @@ SELECT
     any(session_id) AS session_id,
     min(timestamp) AS started_at,
     max(timestamp) AS ended_at,
-    min((timestamp, event_id, toString(source), toString(medium), campaign)) AS entry,
+    min(session_entry) AS entry,
     count() AS events,
     countIf(medium = 'paid') AS paid_events,
     groupUniqArray(visitor) AS visitors,

@@ -1,0 +1,67 @@
+"""Exports over gRPC: a stream of the file's pieces, each read when the one before it was taken."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from millimetric_server.call import Deps, Rpc
+from millimetric_server.messages import ExportResponse
+from millimetric_server.store.clickhouse import EXPORTS_MAX
+from millimetric_server.store.exports import ExportReader
+from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
+from millimetric_server.transport.codec_proto import encode_proto
+from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
+from millimetric_server.transport.response import STALLED_S
+
+_REFUSING_THREADS = 4  # beyond the exports in work, to tell others that there is no place
+ExportBehaviour = Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]
+
+
+class Exports:
+    """The exports of the gRPC door, on threads of their own, so that they take none from other calls."""
+
+    def __init__(self, deps: Deps, body_bytes_max: int) -> None:
+        self._deps = deps
+        self._body_bytes_max = body_bytes_max
+        self._pool = ThreadPoolExecutor(EXPORTS_MAX + _REFUSING_THREADS, thread_name_prefix="grpc-export")
+
+    def make_behaviour(self, rpc: Rpc) -> ExportBehaviour:
+        """What grpcio calls for each export. It drops the iterator when the caller is gone, which closes the reader."""
+
+        def answer(body: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+            began = time.perf_counter()
+            call = make_call(rpc, context, self._deps, lambda: decode_body(rpc, body, self._body_bytes_max))
+            if not context.add_callback(call.cancellation.cancel):
+                call.cancellation.cancel()
+            opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))
+            error = opened.error
+            try:
+                if opened.body is not None:
+                    with contextlib.closing(opened.body) as reader:
+                        while (piece := wait_blocking(read_piece(call, reader))).body:
+                            with _bounded_wait(context):
+                                yield encode_proto(ExportResponse(piece.body))
+                        error = piece.error
+            finally:
+                count_call(call, error, began)
+            if error is not None:
+                refuse(context, error)
+
+        answer.experimental_thread_pool = self._pool  # type: ignore[attr-defined]  # see grpc_stream
+        return answer
+
+
+@contextlib.contextmanager
+def _bounded_wait(context: grpc.ServicerContext) -> Iterator[None]:
+    """End the call if what is yielded within is not taken in time."""
+    timer = threading.Timer(STALLED_S, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
