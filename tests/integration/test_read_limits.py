@@ -106,7 +106,8 @@ def test_when_a_caller_hangs_up_the_read_stops(
         watcher.command("RENAME TABLE source_rollup TO kept")
         watcher.command(
             f"CREATE VIEW source_rollup AS SELECT '{keys.project_id}' AS project_id, toDate('2100-01-01') AS day, "
-            "'' AS source, '' AS medium, false AS is_bot, bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1) AS events "
+            "'' AS source, '' AS medium, false AS is_bot, "
+            "bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1) AS events "
             "FROM numbers(900000000)"
         )
         caller = threading.Thread(target=hang_up, args=(server, keys.read))
