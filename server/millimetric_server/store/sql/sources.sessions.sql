@@ -6,7 +6,7 @@ WITH toUInt16OrZero(substring(way, 1, 4)) AS source_bytes
 SELECT
     %GROUPS%,
     sum(way_events) AS events_total,
-    uniqCombined64Merge(14)(way_visitors) AS uniques,
+    uniqCombined64ArrayMerge(14)(way_visitors) AS uniques,
     sum(way_paid) / sum(way_events) AS paid_share
 FROM (
     SELECT
