@@ -73,6 +73,38 @@ def test_a_read_beyond_its_limits_is_refused_in_the_callers_terms(
     assert what in error.message
 
 
+def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:
+    """The embedded engine would give its output to whoever asks next on the same handle."""
+    cancellation = Cancellation()
+    statement = (
+        "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) AS to_be_killed FROM numbers(8000) "
+        "SETTINGS max_block_size = 50, max_threads = 1"
+    )
+    future = engine.store.read(statement, {}, cancellation)
+    progress = (
+        "SELECT max(read_rows) FROM system.processes WHERE query LIKE '%to_be_killed%' AND query NOT LIKE '%proc%'"
+    )
+    wait_until(lambda: engine.store.query(progress)[0][0] >= 500, "some of the answer is written")
+    cancellation.cancel()
+    assert fail_of(future).reason is Reason.UPSTREAM_FAILED
+    for _ in range(8):
+        rows = engine.store.read("SELECT 1", {}, Cancellation()).result(10)
+        assert [tuple(row) for row in rows] == [(1,)]
+
+
+def test_a_read_beyond_its_time_leaves_nothing_to_the_next(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    statement = (
+        "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) FROM numbers(8000) "
+        "SETTINGS max_block_size = 50, max_threads = 1"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.store, "_read_limits", ReadLimits(seconds=1))
+        assert fail_of(engine.store.read(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
+    for _ in range(8):
+        rows = engine.store.read("SELECT 1", {}, Cancellation()).result(10)
+        assert [tuple(row) for row in rows] == [(1,)]
+
+
 def _hang_up_over_rest(server: ServerProcess, key: str) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.get(f"{server.base_url}/v1/stats", headers=bearer(key), timeout=1.5)

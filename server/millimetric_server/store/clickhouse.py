@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,6 +41,8 @@ Result = TypeVar("Result")
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
 _SETTINGS = {"async_insert": 0}
 _READ_THREADS = 4
+EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
+_EXPORT_TIMEOUT_S = 300  # between two parts of an answer
 _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
 _READ_GRACE_S = 1  # that a connection waits longer than a read may take
 # A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
@@ -47,6 +50,7 @@ _WRITE_TIMEOUT_S = 60
 _LONG_TIMEOUT_S = 12 * 3600
 
 _NO_ROOM_RETRY_S = 60.0
+_KILLERS = 1 + EXPORTS_MAX  # an export may take long to end, and reads are not to wait for it
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
 
 
@@ -72,8 +76,6 @@ class ReadLimits:
         }
 
 
-EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
-_EXPORT_TIMEOUT_S = 300  # between two parts of an answer
 _COPY_BYTES = 1024 * 1024
 
 
@@ -115,7 +117,7 @@ class ClickHouse:
             EXPORTS_MAX, thread_name_prefix="store-export", initializer=self._set_export_timeout
         )
         self.export_slots = threading.BoundedSemaphore(EXPORTS_MAX)
-        self._killer = ThreadPoolExecutor(1, thread_name_prefix="store-kill")
+        self._killers = ThreadPoolExecutor(_KILLERS, thread_name_prefix="store-kill")
         self._outage = Outage(self._read_timeout_s)
 
     def open(self) -> None:
@@ -151,7 +153,7 @@ class ClickHouse:
         """Finish running reads, then close every handle: the engine aborts the process if one is still busy."""
         self._readers.shutdown(wait=True, cancel_futures=True)
         self._exporters.shutdown(wait=True, cancel_futures=True)
-        self._killer.shutdown(wait=True)
+        self._killers.shutdown(wait=True)
         with self._clients_lock:
             for client in self._clients:
                 with contextlib.suppress(ClickHouseError):
@@ -203,7 +205,11 @@ class ClickHouse:
 
         Raises StoreUnavailableError.
         """
-        data: bytes = self._call(lambda client: client.raw_query(statement, parameters=parameters, fmt=format_name))
+        # A server would otherwise begin to send, and tell a later failure as text behind the rows.
+        settings = {"wait_end_of_query": 1}
+        data: bytes = self._call(
+            lambda client: client.raw_query(statement, parameters=parameters, settings=settings, fmt=format_name)
+        )
         return data
 
     def copy_stream(self, statement: str, parameters: Mapping[str, Any], format_name: str, file: IO[bytes]) -> None:
@@ -278,7 +284,7 @@ class ClickHouse:
                 raise make_abandoned()
             if not self._outage.may_try():
                 raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
-            with cancellation.watched_by(lambda: self._kill(mark, has_ended)):
+            with cancellation.watched_by(lambda: self._kill(mark, has_ended, self._read_timeout_s)):
                 return self.query(statement, parameters, **settings)
         except StoreUnavailableError as error:
             if (limit := name_read_limit(error.__cause__)) is not None:
@@ -297,7 +303,7 @@ class ClickHouse:
                 raise make_abandoned()
             if not self._outage.may_try():
                 raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
-            with cancellation.watched_by(lambda: self._kill(mark, has_ended)):
+            with cancellation.watched_by(lambda: self._kill(mark, has_ended, _EXPORT_TIMEOUT_S)):
                 return work()
         except NoRoomError as error:
             log.warning("an export has no room for its file: %s", error)
@@ -311,13 +317,14 @@ class ClickHouse:
         finally:
             has_ended.set()
 
-    def _kill(self, mark: str, has_ended: threading.Event) -> None:
-        """End a query, without waiting for it."""
+    def _kill(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
+        """End a query, without waiting for it; after so long its connection has been given up."""
         with contextlib.suppress(RuntimeError):  # the server is closing: then the query is waited for
-            self._killer.submit(self._kill_until_ended, mark, has_ended)
+            self._killers.submit(self._kill_until_ended, mark, has_ended, timeout_s)
 
-    def _kill_until_ended(self, mark: str, has_ended: threading.Event) -> None:
-        for _ in range(round(self._read_timeout_s / _KILL_AGAIN_S)):
+    def _kill_until_ended(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
             with contextlib.suppress(StoreUnavailableError):
                 self.command("KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC", {"mark": mark})
             if has_ended.wait(_KILL_AGAIN_S):
@@ -326,7 +333,10 @@ class ClickHouse:
     def _call(self, action: Any) -> Any:
         try:
             result = action(self._client())
-        except (ClickHouseError, OSError, RuntimeError) as error:
+        except BaseException as error:
+            self._replace_client()
+            if not isinstance(error, ClickHouseError | OSError | RuntimeError):
+                raise
             self._outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
             raise StoreUnavailableError(describe_fault(error)) from error
         self._outage.note(has_answered=True)
@@ -339,6 +349,23 @@ class ClickHouse:
             with self._clients_lock:
                 self._clients.append(client)
         return client
+
+    def _replace_client(self) -> None:
+        """Take a new handle of the embedded engine after a failure.
+
+        A query that fails while it writes its answer, such as one that is killed, leaves what it wrote to the next
+        query of its handle, which may be another project's. The new one is opened first: without any the engine would
+        close.
+        """
+        old = getattr(self._local, "client", None)
+        if old is None or not self.is_embedded:
+            return
+        self._local.client = None
+        with contextlib.suppress(ClickHouseError, OSError, RuntimeError):  # then the next query opens it
+            self._client()
+            with self._clients_lock:
+                self._clients.remove(old)
+            old.close()
 
     def _set_export_timeout(self) -> None:
         self._local.timeout_s = _EXPORT_TIMEOUT_S

@@ -15,7 +15,7 @@ from typing import IO, Any
 from millimetric_server.messages import ExportFormat
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.faults import StoreUnavailableError
+from millimetric_server.store.faults import NoRoomError, StoreUnavailableError
 from millimetric_server.store.filters import Conditions
 from millimetric_server.store.statements import read_statement
 
@@ -158,21 +158,30 @@ def _write_file(store: ClickHouse, selection: Selection) -> IO[bytes]:
     parameters = {"project": selection.project_id, **conditions.parameters}
     if store.is_embedded:
         return _write_by_engine(store, statement, parameters)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this function
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - it outlives this function
+    except OSError as error:
+        raise NoRoomError(str(error)) from error
     try:
         store.copy_stream(statement, parameters, "Parquet", file)
         file.seek(-len(_PARQUET_END), 2)
         if file.read() != _PARQUET_END:  # a query that fails in the middle ends its answer with a text
             raise StoreUnavailableError("the Parquet file has no end")  # noqa: TRY301 - told like any other
         file.seek(0)
-    except BaseException:
-        file.close()
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # it writes what it has kept back, and there may be no room for that
+            file.close()
+        if isinstance(error, OSError):
+            raise NoRoomError(str(error)) from error
         raise
     return file
 
 
 def _write_by_engine(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> IO[bytes]:
-    path = Path(tempfile.mkdtemp(prefix="export-")) / "rows.parquet"
+    try:
+        path = Path(tempfile.mkdtemp(prefix="export-")) / "rows.parquet"
+    except OSError as error:
+        raise NoRoomError(str(error)) from error
     try:
         store.command(
             f"INSERT INTO FUNCTION file({{path:String}}, 'Parquet') {statement}", parameters | {"path": str(path)}

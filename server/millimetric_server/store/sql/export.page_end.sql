@@ -1,13 +1,15 @@
--- Where does the next page of an export end? At so many rows or so many bytes, whichever comes first.
+-- Where does the next page of an export end? At so many rows, or at the one that makes so many bytes.
 -- Parameters: project, rows_max, bytes_max, and those of %CONDITIONS%. Reads the sort key backwards from the last end.
 SELECT
-    countIf(size <= {bytes_max:UInt64}) AS rows,
-    toUnixTimestamp64Micro(tupleElement(minIf((timestamp, event_id), size <= {bytes_max:UInt64}) AS page_end, 1)),
+    countIf(size_before < {bytes_max:UInt64}) AS rows,
+    toUnixTimestamp64Micro(tupleElement(minIf((timestamp, event_id), size_before < {bytes_max:UInt64}) AS page_end, 1)),
     tupleElement(page_end, 2),
     count() < {rows_max:UInt32} AND count() = rows
 FROM
 (
-    SELECT timestamp, event_id, sum(row_size) OVER (ORDER BY timestamp DESC, event_id DESC) AS size
+    SELECT
+        timestamp, event_id,
+        sum(row_size) OVER (ORDER BY timestamp DESC, event_id DESC ROWS UNBOUNDED PRECEDING) - row_size AS size_before
     FROM
     (
         SELECT
