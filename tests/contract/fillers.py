@@ -7,7 +7,7 @@ from typing import Any
 
 _FILLER = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _TIMES = re.compile(r"(.+)\*(\d+)", re.DOTALL)
-_NOW = re.compile(r"now(?:([+-]\d+)([smhd]))?(:day)?")
+_NOW = re.compile(r"now(?:([+-]\d+)([smhd]))?(:day|:date)?")
 _NEST = re.compile(r"nest:(\d+)")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -48,7 +48,7 @@ class Fillers:
         if match := _NOW.fullmatch(text):
             shift = timedelta(**{_UNITS[match[2]]: int(match[1])}) if match[1] else timedelta()
             moment = (self._now + shift).isoformat().replace("+00:00", "Z")
-            return f"{moment[:10]}T00:00:00Z" if match[3] else moment
+            return {":day": f"{moment[:10]}T00:00:00Z", ":date": moment[:10]}.get(match[3], moment)
         if match := _NEST.fullmatch(text):
             return make_nested(int(match[1]))
         assert text.startswith("answer."), f"there is no filler {text!r}"

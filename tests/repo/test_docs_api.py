@@ -4,12 +4,27 @@ from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.call import Rpc, Shape
-from millimetric_server.config import DEFAULT_RATE_LIMITS
+from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.store.filters import COLUMNS
 from millimetric_server.validate.events import BATCH_EVENTS_MAX, CHARS_MAX
 from millimetric_server.validate.properties import BYTES_MAX
-from millimetric_server.validate.reads import GROUP_COLUMNS, QUERY_LIMIT, SOURCES_LIMIT, STATS_LIMIT
+from millimetric_server.validate.reads import (
+    BUCKETS_MAX,
+    COHORTS_MAX,
+    FILTERS_MAX,
+    FUNNEL_LIMIT,
+    GROUP_COLUMNS,
+    PERIODS,
+    QUERY_LIMIT,
+    SOURCES_LIMIT,
+    STATS_LIMIT,
+    STEPS,
+    VALUE_CHARS_MAX,
+    VALUES_CHARS_MAX,
+    VALUES_MAX,
+    WINDOW_SECONDS,
+)
 from repo.doc_files import read_doc, read_section, read_table, split_list
 
 _REST = "docs/api/rest.md"
@@ -55,16 +70,49 @@ def test_the_parameters_of_reads_are_the_fields_of_their_requests() -> None:
         ("Query", query_service_pb2.QueryRequest),
         ("Stats", query_service_pb2.StatsRequest),
         ("Sources", query_service_pb2.SourcesRequest),
+        ("Funnel", query_service_pb2.FunnelRequest),
+        ("Retention", query_service_pb2.RetentionRequest),
     ):
         rows = read_table(_REST, "Parameter", after=f"\n## {name}\n")
         told = [word for row in rows for word in split_list(row["Parameter"])]
         assert told == [field.name for field in request.DESCRIPTOR.fields]
 
 
+def test_the_answers_of_funnel_and_retention_are_the_fields_of_their_rows() -> None:
+    for name, row in (("Funnel", query_service_pb2.FunnelRow), ("Retention", query_service_pb2.RetentionRow)):
+        told = [line["Answer"] for line in read_table(_REST, "Answer", after=f"\n## {name}\n")]
+        assert told == [field.name for field in row.DESCRIPTOR.fields]
+
+
 def test_limits_of_reads_are_told() -> None:
-    for name, (default, largest) in (("Query", QUERY_LIMIT), ("Stats", STATS_LIMIT), ("Sources", SOURCES_LIMIT)):
-        (row,) = (row for row in read_table(_REST, "Parameter", after=f"\n## {name}\n") if row["Parameter"] == "limit")
-        assert f"1 to {largest}; default {default}" in row["Meaning"]
+    limits = (("Query", QUERY_LIMIT), ("Stats", STATS_LIMIT), ("Sources", SOURCES_LIMIT), ("Funnel", FUNNEL_LIMIT))
+    for name, (default, largest) in limits:
+        assert f"1 to {largest}; default {default}" in _read_meaning(name, "limit")
+    fewest, most = STEPS
+    assert _read_meaning("Funnel", "steps").startswith(f"{fewest} to {most} steps")
+    default, largest = WINDOW_SECONDS
+    assert f"1 to {largest} ({largest // 86_400} days); default {default}" in _read_meaning("Funnel", "window_seconds")
+    default, largest = PERIODS
+    assert f"1 to {largest}; default {default}" in _read_meaning("Retention", "periods")
+    told = " ".join(read_section(_REST, "Limits of reads").split())
+    assert f"more than {BUCKETS_MAX:,} buckets" in told
+    assert f"more than {COHORTS_MAX} cohorts" in told
+    filters = " ".join(read_section(_REST, "Filters").split())
+    assert f"at most {FILTERS_MAX} filters" in filters
+    assert f"at most {VALUE_CHARS_MAX} characters" in filters
+    assert f"at most {VALUES_MAX:,} values of {VALUES_CHARS_MAX:,} characters together" in filters
+
+
+def test_what_a_read_may_take_is_told() -> None:
+    settings = Settings()
+    told = {row["Setting"]: row["Default"] for row in read_table("docs/operations.md", "Limit of one read")}
+    assert told == {
+        "MILLIMETRIC_READ_SECONDS_MAX": str(settings.read_seconds_max),
+        "MILLIMETRIC_READ_MEMORY_BYTES_MAX": f"{settings.read_memory_bytes_max // 1024**3} GiB",
+        "MILLIMETRIC_READ_ROWS_MAX": "a billion",
+    }
+    assert settings.read_rows_max == 10**9
+    assert f"{settings.read_seconds_max} seconds, 2 GiB" in " ".join(read_section(_REST, "Limits of reads").split())
 
 
 def test_columns_of_filters_and_groups_are_told() -> None:
@@ -81,6 +129,11 @@ def test_default_rate_limits_are_told() -> None:
     told = "Track and Identify 50 a second with bursts of 200, Batch 5 a second with bursts of 20"
     assert told in " ".join(read_section(_REST, "Rate limits").split())
     assert DEFAULT_RATE_LIMITS.startswith("track=50/200,identify=50/200,batch=5/20,")
+
+
+def _read_meaning(rpc: str, parameter: str) -> str:
+    rows = read_table(_REST, "Parameter", after=f"\n## {rpc}\n")
+    return next(row["Meaning"] for row in rows if row["Parameter"] == parameter)
 
 
 def _find_route(rpc: Rpc) -> str:

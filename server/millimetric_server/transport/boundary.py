@@ -16,6 +16,7 @@ from millimetric_server.guards import CALLER_GUARDS, GUARDS
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
 from millimetric_server.store.exports import ExportReader
+from millimetric_server.store.faults import make_abandoned
 from millimetric_server.transport.metrics import count_request
 
 log = logging.getLogger(__name__)
@@ -66,8 +67,9 @@ def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
     """Read the next piece of an export's file; empty at its end."""
     try:
         while not (piece := export.take()):
-            waiting = None if call.cancellation.is_cancelled else export.read_on()
-            if waiting is None:
+            if call.cancellation.is_cancelled:
+                raise make_abandoned()  # noqa: TRY301 - told like any other
+            if (waiting := export.read_on()) is None:
                 break
             yield waiting
         return Reply(piece)

@@ -12,6 +12,7 @@ from millimetric_server.call import Deps, Rpc
 from millimetric_server.messages import ExportResponse
 from millimetric_server.store.clickhouse import EXPORTS_MAX
 from millimetric_server.store.exports import ExportReader
+from millimetric_server.store.faults import make_abandoned
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
@@ -41,6 +42,7 @@ class Exports:
             error = opened.error
             try:
                 if opened.body is not None:
+                    error = make_abandoned()  # until it gets to the end
                     with contextlib.closing(opened.body) as reader:
                         while (piece := wait_blocking(read_piece(call, reader))).body:
                             with _bounded_wait(context):

@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from millimetric_server.transport.body import Receive
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = Mapping[str, Any]
@@ -94,5 +97,6 @@ async def _send_pieces(
             try:
                 await asyncio.wait_for(send(message), STALLED_S)
             except TimeoutError:
+                log.warning("a long body is broken off: its caller took nothing for %g s", STALLED_S)
                 return
     await send({"type": "http.response.body", "body": b""})

@@ -7,6 +7,7 @@ from millimetric_server.call import Call, Deps
 from millimetric_server.errors import AppError
 from millimetric_server.messages import ExportFormat
 from millimetric_server.store.exports import ExportReader
+from millimetric_server.store.faults import make_abandoned
 from millimetric_server.transport.body import Receive, watch_client
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_async
 from millimetric_server.transport.response import Response
@@ -39,13 +40,13 @@ async def answer_export(call: Call, deps: Deps, receive: Receive) -> Response | 
 
 async def _read_pieces(call: Call, reader: ExportReader, receive: Receive, began: float) -> AsyncIterator[bytes]:
     """Yield the file; an empty piece says that it breaks off. Closing the iterator ends the export."""
-    error: AppError | None = None
+    error: AppError | None = make_abandoned()  # until it gets to the end
     try:
         async with watch_client(receive, call):
             while (piece := await wait_async(read_piece(call, reader), call)).body:
                 yield piece.body
             error = piece.error
-            if error is not None or call.cancellation.is_cancelled:
+            if error is not None:
                 yield b""
     finally:
         reader.close()

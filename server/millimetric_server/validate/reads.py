@@ -43,6 +43,8 @@ GROUP_COLUMNS = {
 QUERY_LIMIT, STATS_LIMIT, SOURCES_LIMIT = (100, 1000), (100, 1000), (50, 200)  # default, largest
 FILTERS_MAX = 20
 VALUE_CHARS_MAX = 2048
+# Of one filter: a ClickHouse server takes 128 KiB a parameter, and a character may become four bytes.
+VALUES_MAX, VALUES_CHARS_MAX = 1000, 16_384
 FUNNEL_LIMIT, PERIODS = (10, 100), (7, 90)
 STEPS = (2, 10)  # fewest, most
 WINDOW_SECONDS = (86_400, 366 * 86_400)
@@ -318,6 +320,9 @@ def _add_filters(conditions: Conditions, filters: Iterable[Filter], field: str =
     for one in filters:
         for text in (one.column, *one.values):
             _check_text(field, text, VALUE_CHARS_MAX)
+        if len(one.values) > VALUES_MAX or sum(map(len, one.values)) > VALUES_CHARS_MAX:
+            message = f"`in` takes at most {VALUES_MAX:,} values of {VALUES_CHARS_MAX:,} characters together"
+            raise invalid_params(field, message)
     try:
         add_filters(conditions, filters)
     except FilterError as error:
