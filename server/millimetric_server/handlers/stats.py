@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Iterator
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -33,9 +33,13 @@ _DAYS = _Source("stats.rollup", "daily_rollup", "day", _ROLLED_UP)
 _HOURS = _Source("stats.rollup", "hourly_rollup", "hour", _ROLLED_UP)
 _EVENTS = _Source("stats.events", "events", "timestamp", None, "count()", "uniqCombined64(14)(visitor)")
 
-# The beginning of a bucket, of a table's time.
+# The beginning of a bucket, of a table's time. toStartOfHour would begin hours at half past, from a change of the clock
+# by half an hour to the day's end.
 _BUCKETS = {
-    Interval.HOUR: "toUnixTimestamp(toStartOfHour({time}, {{timezone:String}}))",
+    Interval.HOUR: (
+        "toUnixTimestamp({time}) - positiveModulo("
+        "toUnixTimestamp({time}) + timeZoneOffset(toTimeZone({time}, {{timezone:String}})), 3600)"
+    ),
     Interval.DAY: "toDate({time}, {{timezone:String}})",
     Interval.WEEK: "toMonday({time}, {{timezone:String}})",
     Interval.MONTH: "toStartOfMonth({time}, {{timezone:String}})",
@@ -117,5 +121,6 @@ def _write_bucket(bucket: int | date, zone: ZoneInfo) -> str:
     if isinstance(bucket, int):
         begin = datetime.fromtimestamp(bucket, zone)
     else:
-        begin = datetime.combine(bucket, datetime.min.time(), zone)
+        midnight = datetime.combine(bucket, datetime.min.time(), zone)
+        begin = midnight.astimezone(UTC).astimezone(zone)  # 01:00 where clocks go forward at midnight
     return begin.isoformat().replace("+00:00", "Z") if zone.key == "UTC" else begin.isoformat()

@@ -37,6 +37,7 @@ COLUMNS: Mapping[str, str] = dict.fromkeys(
 ) | {"timestamp": "DateTime", "received_at": "DateTime", "is_bot": "Bool"}
 _PROPERTY = re.compile(r"properties\.([^\s.][^.]*(?:\.[^.]+)*)", re.DOTALL)
 _PATH_PARTS_MAX = 10
+_WHOLE_MAX = 1e21  # from there on, ClickHouse writes an exponent
 EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
 _OPERATORS = {
     FilterOp.UNSPECIFIED: "=",
@@ -210,7 +211,7 @@ class _PropertyValue(NamedTuple):
 
     @property
     def number(self) -> str:
-        return f"toFloat64OrNull({self.raw})"
+        return f"(toFloat64OrNull({self.raw}) + 0)"
 
 
 def _compare_property(conditions: Conditions, one: Filter, value: _PropertyValue) -> str:
@@ -218,16 +219,38 @@ def _compare_property(conditions: Conditions, one: Filter, value: _PropertyValue
         return f"{value.raw} NOT IN ('', 'null', '\"\"')"
     if one.op is FilterOp.CONTAINS:
         return f"{value.is_present} AND position({value.text}, {conditions.bind(one.values[0], 'String')}) > 0"
-    numbers = [float(text) for text in one.values if _is_number(text)]
+    numbers = [float(text) + 0.0 for text in one.values if _is_number(text)]  # ClickHouse tells -0 from 0
     if one.op in _ORDERS:
         if numbers:
             return f"ifNull({value.number} {_OPERATORS[one.op]} {conditions.bind(numbers[0], 'Float64')}, 0)"
         return f"{value.is_string} AND {value.string} {_OPERATORS[one.op]} {conditions.bind(one.values[0], 'String')}"
-    is_equal = f"{value.text} IN {conditions.bind(one.values, 'Array(String)')}"
+    texts = conditions.bind(one.values, "Array(String)")
+    others = conditions.bind([_write_like_clickhouse(text) for text in one.values], "Array(String)")
+    is_equal = f"if({value.is_string}, {value.string} IN {texts}, {value.raw} IN {others})"
     if numbers:
         is_equal = f"({is_equal} OR ifNull({value.number} IN {conditions.bind(numbers, 'Array(Float64)')}, 0))"
     return f"{value.is_present} AND {is_equal}"
 
 
+def _write_like_clickhouse(text: str) -> str:
+    """Write an array or object as JSONExtractRaw does: 1.0 is 1. Other texts stay as they are."""
+    if not text.startswith(("[", "{")):
+        return text
+    try:
+        return msgspec.json.encode(_make_integers(msgspec.json.decode(text))).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
+        return text
+
+
+def _make_integers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _make_integers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_make_integers(item) for item in value]
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MAX:
+        return msgspec.Raw(str(int(value)).encode())
+    return value
+
+
 def _is_number(text: str) -> bool:
-    return re.fullmatch(r"-?\d{1,300}(\.\d{1,300})?([eE][+-]?\d{1,2})?", text, re.ASCII) is not None
+    return re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII) is not None

@@ -68,6 +68,7 @@ class JsonDecoder:
 def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -> Message:
     """Read a request from a query string and a path. Raises AppError invalid_params that names the parameter."""
     known = {field.encode_name: get_origin(field.type) is list for field in fields(request)}
+    texts = {field.encode_name for field in fields(request) if str in (field.type, *get_args(field.type))}
     values: dict[str, Any] = dict(path)
     try:
         pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
@@ -82,6 +83,8 @@ def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -
             values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
         elif name in values:
             raise invalid_params(name, "is given twice")
+        elif text.lower() == "null" and name not in texts:  # msgspec would take it for an absent value
+            raise invalid_params(name, "must not be null: leave it out")
         elif text:
             values[name] = text
     try:

@@ -1,0 +1,118 @@
+"""What Query, Stats and Sources must answer, in plain Python over all rows of a project."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oracle_calendar import default_from, find_bucket, write_bucket
+from oracle_filters import meets_all
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.messages import (
+    Breakdown,
+    Interval,
+    Metric,
+    QueryRequest,
+    SourcesRequest,
+    StatsRequest,
+    StoredEvent,
+)
+
+Answer = list[tuple[Any, ...]]
+_NAMES = StoredEvent.__struct_fields__
+_EQUALS = ("event", "source", "medium", "user_id", "anonymous_id")
+
+
+def answer_query(rows: Sequence[EventRow], request: QueryRequest) -> Answer:
+    """All rows of the question, newest first: what its pages are together."""
+    found = [
+        row
+        for row in rows
+        if is_between(row.timestamp, request.from_, request.to)
+        and all(getattr(request, name) in (None, "", getattr(row, name)) for name in _EQUALS)
+        and meets_all(row, request.filter)
+    ]
+    found.sort(key=lambda row: (row.timestamp, row.event_id.encode()), reverse=True)
+    return [tuple(getattr(row, name) for name in _NAMES) for row in found]
+
+
+def answer_stats(rows: Sequence[EventRow], request: StatsRequest, now_us: int) -> tuple[Answer, bool]:
+    """(bucket or None, group values …, figure) for each row, and whether there were more."""
+    start = default_from(request.to, now_us) if request.from_ is None else request.from_
+    timezone = request.timezone or "UTC"
+    members: dict[tuple[Any, ...], list[EventRow]] = defaultdict(list)
+    if not request.group_by and request.interval is Interval.UNSPECIFIED:
+        members[(None,)] = []  # one figure is asked for: without events it is 0
+    for row in rows:
+        is_meant = (
+            is_between(row.timestamp, start, request.to)
+            and (request.include_bots or not row.is_bot)
+            and (not request.event or row.event == request.event)
+            and meets_all(row, request.filter)
+        )
+        if is_meant:
+            has_bucket = request.interval is not Interval.UNSPECIFIED
+            bucket = find_bucket(row.timestamp, request.interval, timezone) if has_bucket else None
+            members[bucket, *_read_groups(row, request.group_by)].append(row)
+    figures = [(key, _measure(group, request.metric)) for key, group in members.items()]
+    figures.sort(key=lambda figure: _rank_figure(*figure))
+    answer = [
+        (None if bucket is None else write_bucket(bucket, timezone), *groups, value)
+        for (bucket, *groups), value in figures
+    ]
+    limit = request.limit or 100
+    return answer[:limit], len(answer) > limit
+
+
+def _read_groups(row: EventRow, names: Iterable[str]) -> list[str]:
+    return [getattr(row, "event" if name == "event_name" else name) for name in names]
+
+
+def _measure(group: Sequence[EventRow], metric: Metric) -> int:
+    return count_visitors(group) if metric is Metric.UNIQUES else len(group)
+
+
+def _rank_figure(key: tuple[Any, ...], value: int) -> tuple[Any, ...]:
+    bucket, *groups = key
+    return (
+        0 if bucket is None else bucket.timestamp(),
+        -value,
+        [group.encode() for group in groups],
+    )
+
+
+def answer_sources(rows: Sequence[EventRow], request: SourcesRequest, now_us: int) -> Answer:
+    """(source, medium or None, events, uniques, paid share) for each source of visits."""
+    start = default_from(request.to, now_us) if request.from_ is None else request.from_
+    visits: dict[tuple[str, bool], list[EventRow]] = defaultdict(list)
+    for row in rows:
+        if request.include_bots or not row.is_bot:
+            visits[row.session_id, row.is_bot].append(row)
+    members: dict[tuple[str, str | None], list[EventRow]] = defaultdict(list)
+    for visit in visits.values():
+        entry = min(visit, key=lambda row: (row.timestamp, row.event_id.encode()))
+        if is_between(entry.timestamp, start, request.to):
+            medium = None if request.breakdown is Breakdown.SOURCE else entry.medium
+            members[entry.source, medium] += visit
+    answer = [
+        (
+            source,
+            medium,
+            len(group),
+            count_visitors(group),
+            sum(row.medium == "paid" for row in group) / len(group),
+        )
+        for (source, medium), group in members.items()
+    ]
+    answer.sort(key=lambda one: (-one[2], one[0].encode(), (one[1] or "").encode()))
+    return answer[: request.limit or 50]
+
+
+def is_between(time_us: int, start_us: int | None, end_us: int | None) -> bool:
+    """From inclusive, to exclusive; None is without bound."""
+    return (start_us is None or time_us >= start_us) and (end_us is None or time_us < end_us)
+
+
+def count_visitors(rows: Iterable[EventRow]) -> int:
+    """Count distinct anonymous_ids."""
+    return len({row.anonymous_id for row in rows})

@@ -1,0 +1,121 @@
+"""Which rows a filter lets through, in plain Python: the specification that the SQL is held to."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.messages import Filter, FilterOp, Instant
+
+_ABSENT = object()
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_ORDER: dict[FilterOp, Callable[[Any, Any], bool]] = {
+    FilterOp.GT: lambda one, other: bool(one > other),
+    FilterOp.GE: lambda one, other: bool(one >= other),
+    FilterOp.LT: lambda one, other: bool(one < other),
+    FilterOp.LE: lambda one, other: bool(one <= other),
+}
+
+
+def meets_all(row: EventRow, filters: Sequence[Filter]) -> bool:
+    """Tell whether a row meets every filter."""
+    return all(meets(row, one) for one in filters)
+
+
+def meets(row: EventRow, one: Filter) -> bool:
+    """Tell whether a row meets a filter."""
+    if one.column.startswith("properties."):
+        return _property_meets(_find(msgspec.json.decode(row.properties), one.column.split(".")[1:]), one)
+    value = getattr(row, one.column)
+    if isinstance(value, str):
+        return _text_meets(value, one)
+    asked = one.values[0] == "true" if one.column == "is_bot" else Instant.parse(one.values[0])
+    if one.op in _ORDER:
+        return _ORDER[one.op](value, asked)
+    return bool((value != asked) if one.op is FilterOp.NE else (value == asked))
+
+
+def looks_like_number(text: str) -> bool:
+    """Tell whether a filter's value is compared as a number with numbers."""
+    return _NUMBER.fullmatch(text) is not None
+
+
+def _text_meets(text: str, one: Filter) -> bool:
+    if one.op is FilterOp.EXISTS:
+        return text != ""
+    if one.op is FilterOp.IN:
+        return text in one.values
+    (value,) = one.values
+    if one.op is FilterOp.CONTAINS:
+        return value in text
+    if one.op is FilterOp.NE:
+        return text != value
+    if one.op in _ORDER:
+        return _ORDER[one.op](text.encode(), value.encode())
+    return text == value
+
+
+def _find(value: Any, path: Sequence[str]) -> Any:
+    for key in path:
+        if not isinstance(value, dict) or key not in value:
+            return _ABSENT
+        value = value[key]
+    return value
+
+
+def _property_meets(value: Any, one: Filter) -> bool:
+    if value is _ABSENT or value is None:
+        return one.op is FilterOp.NE
+    if one.op is FilterOp.EXISTS:
+        return bool(value != "" or not isinstance(value, str))
+    if one.op is FilterOp.NE:
+        return not _equals(value, one.values[0])
+    if one.op is FilterOp.CONTAINS:
+        return one.values[0] in _write(value)
+    if one.op in _ORDER:
+        return _compares(value, one.op, one.values[0])
+    return any(_equals(value, each) for each in one.values)
+
+
+def _equals(value: Any, asked: str) -> bool:
+    if _is_number(value) and looks_like_number(asked):
+        return bool(value == float(asked))
+    return _write(value) == (asked if isinstance(value, str) else _rewrite(asked))
+
+
+def _compares(value: Any, op: FilterOp, asked: str) -> bool:
+    if _is_number(value) and looks_like_number(asked):
+        return _ORDER[op](value, float(asked))
+    if isinstance(value, str) and not looks_like_number(asked):
+        return _ORDER[op](value.encode(), asked.encode())
+    return False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _write(value: Any) -> str:
+    """A text as it is, everything else as compact JSON in which whole numbers have no fraction."""
+    return value if isinstance(value, str) else msgspec.json.encode(_shorten(value)).decode()
+
+
+def _rewrite(asked: str) -> str:
+    """An array or object that is asked for, in the same way of writing."""
+    try:
+        value = msgspec.json.decode(asked)
+    except msgspec.DecodeError:
+        return asked
+    return _write(value) if isinstance(value, list | dict) else asked
+
+
+def _shorten(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _shorten(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_shorten(item) for item in value]
+    if isinstance(value, float) and value == int(value) and abs(value) < 1e21:
+        return msgspec.Raw(b"%d" % value)
+    return value

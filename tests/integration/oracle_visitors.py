@@ -1,0 +1,131 @@
+"""What Funnel and Retention must answer, in plain Python over all rows of a project."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from statistics import median
+from typing import Any
+
+from oracle import Answer, is_between
+from oracle_calendar import default_from, find_beginning, read_day, read_monday, to_us
+from oracle_filters import meets_all
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.messages import FunnelRequest, FunnelStep, Period, RetentionRequest
+
+_DAY_S = 86_400
+
+
+@dataclass
+class _Journey:
+    """How far one visitor came: the latest chain to each step, and the time of the hop that first reached it."""
+
+    group: str = ""
+    chains: dict[int, tuple[int, int]] = field(default_factory=dict)  # step → (start, time)
+    hops: dict[int, int] = field(default_factory=dict)  # step → microseconds from the step before
+
+
+def answer_funnel(rows: Sequence[EventRow], request: FunnelRequest, now_us: int) -> Answer:
+    """(group or None, step, event, visitors, rate from previous, rate from first, median seconds) for each row."""
+    start = default_from(request.to, now_us) if request.from_ is None else request.from_
+    by_visitor: dict[str, list[EventRow]] = defaultdict(list)
+    for row in rows:
+        if is_between(row.timestamp, start, request.to) and (request.include_bots or not row.is_bot):
+            by_visitor[row.anonymous_id].append(row)
+    journeys = [_travel(visits, request) for visits in by_visitor.values()]
+    journeys = [journey for journey in journeys if 1 in journey.hops]
+    if not request.group_by:
+        return _summarise(None, journeys, request.steps)
+    sizes = Counter(journey.group for journey in journeys)
+    groups = sorted(sizes, key=lambda group: (-sizes[group], group.encode()))
+    return [
+        row
+        for group in groups[: request.limit or 10]
+        for row in _summarise(group, [one for one in journeys if one.group == group], request.steps)
+    ]
+
+
+def _travel(rows: Iterable[EventRow], request: FunnelRequest) -> _Journey:
+    window_us = (request.window_seconds or _DAY_S) * 1_000_000
+    hits = [(row, mask) for row in rows if (mask := _find_steps(row, request.steps))]
+    hits.sort(key=lambda hit: (hit[0].timestamp, hit[1]))
+    journey = _Journey(group=_find_group(hits, request.group_by))
+    for row, mask in hits:
+        time, before = row.timestamp, dict(journey.chains)
+        for step in range(1, len(request.steps) + 1):
+            if not mask & 1 << (step - 1):
+                continue
+            if step == 1:
+                journey.chains[1] = (time, time)
+                journey.hops.setdefault(1, 0)
+            elif step - 1 in before:
+                began, previous = before[step - 1]
+                if time - began <= window_us:
+                    journey.chains[step] = (began, time)
+                    journey.hops.setdefault(step, time - previous)
+    return journey
+
+
+def _find_steps(row: EventRow, steps: Sequence[FunnelStep]) -> int:
+    """The steps that a row meets as a mask: bit 0 is step 1."""
+    return sum(
+        1 << number for number, step in enumerate(steps) if row.event == step.event and meets_all(row, step.filter)
+    )
+
+
+def _find_group(hits: Iterable[tuple[EventRow, int]], group_by: str | None) -> str:
+    firsts = [row for row, mask in hits if mask & 1]
+    if not firsts or not group_by:
+        return ""
+    first = min(firsts, key=lambda row: (row.timestamp, row.event_id.encode()))
+    return str(getattr(first, "event" if group_by == "event_name" else group_by))
+
+
+def _summarise(group: str | None, journeys: Sequence[_Journey], steps: Sequence[FunnelStep]) -> Answer:
+    answer: Answer = []
+    first = previous = 0
+    for number, step in enumerate(steps, 1):
+        hops = [journey.hops[number] for journey in journeys if number in journey.hops]
+        if number == 1:
+            first = len(hops)
+        from_previous = 1.0 if number == 1 else _divide(len(hops), previous)
+        from_first = 1.0 if number == 1 and not first else _divide(len(hops), first)
+        seconds = median(hops) / 1e6 if hops else 0.0
+        answer.append((group, number, step.event, len(hops), from_previous, from_first, round(seconds, 6)))
+        previous = len(hops)
+    return answer
+
+
+def _divide(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
+
+
+def answer_retention(rows: Sequence[EventRow], request: RetentionRequest, now_us: int) -> Answer:
+    """(cohort, visitors, returned) for each cohort. `from` is always given."""
+    end = now_us if request.to is None else request.to
+    timezone = request.timezone or "UTC"
+    is_week = request.period is Period.WEEK
+    read_period = read_monday if is_week else read_day
+    firsts: dict[str, date] = {}
+    returns: dict[str, set[date]] = defaultdict(set)
+    for row in sorted(rows, key=lambda row: row.timestamp):
+        if not is_between(row.timestamp, request.from_, end) or (row.is_bot and not request.include_bots):
+            continue
+        period = read_period(row.timestamp, timezone)
+        if not request.first_event or row.event == request.first_event:
+            firsts.setdefault(row.anonymous_id, period)
+        if not request.return_event or row.event == request.return_event:
+            returns[row.anonymous_id].add(period)
+    answer: Answer = []
+    for cohort in sorted(set(firsts.values())):
+        members = [visitor for visitor, period in firsts.items() if period == cohort]
+        later = [cohort + timedelta(days=number * (7 if is_week else 1)) for number in range(1, _periods(request) + 1)]
+        begun = [period for period in later if to_us(find_beginning(period, timezone)) < end]
+        returned = [sum(period in returns[visitor] for visitor in members) for period in begun]
+        answer.append((cohort.isoformat(), len(members), returned))
+    return answer
+
+
+def _periods(request: Any) -> int:
+    return request.periods or 7

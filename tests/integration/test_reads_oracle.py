@@ -1,0 +1,280 @@
+"""Every read against plain Python: made-up histories, the real handlers, both stores, equal answers."""
+
+import itertools
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import pytest
+from asking import RPCS, Asker
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from oracle import answer_query, answer_sources, answer_stats
+from oracle_calendar import to_us
+from oracle_events import ANCHORS, DAY, HOUR, MINUTE, NUMBERS, TEXTS, History, histories
+from oracle_filters import meets
+from oracle_questions import (
+    COMPARED,
+    PARTS,
+    PROPERTY_VALUES,
+    funnels,
+    queries,
+    retentions,
+    sources_questions,
+    stats_questions,
+)
+from oracle_visitors import answer_funnel, answer_retention
+from stores import NOW, Engine, make_row
+
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.messages import (
+    Filter,
+    FilterOp,
+    FunnelRequest,
+    Instant,
+    Interval,
+    Message,
+    QueryRequest,
+    RetentionRequest,
+    SourcesRequest,
+    StatsRequest,
+)
+
+_CERTAIN = Filter("session_id", FilterOp.NE, ["no visit"])  # all rows meet it, and no roll-up knows it
+_GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path")
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A history, and questions about it: the project's digit with the request."""
+
+    history: History
+    questions: tuple[tuple[str, Message], ...]
+
+
+@st.composite
+def _scenarios(draw: st.DrawFn) -> Scenario:
+    history = draw(histories())
+    kinds: tuple[tuple[type[Message], Any], ...] = (
+        (QueryRequest, queries),
+        (StatsRequest, stats_questions),
+        (StatsRequest, stats_questions),
+        (SourcesRequest, sources_questions),
+        (FunnelRequest, funnels),
+        (RetentionRequest, retentions),
+    )
+    one = st.one_of(*(make(history) for request, make in kinds if request in RPCS))
+    questions = st.lists(st.tuples(st.sampled_from("001"), one), min_size=15, max_size=25)
+    return Scenario(history, tuple(draw(questions)))
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+@given(scenario=_scenarios())
+def _compare(engine: Engine, scenario: Scenario) -> None:
+    history = scenario.history
+    names = {digit: f"prj_{digit}_{uuid.uuid4().hex}" for digit in "01"}
+    for block in history.blocks:
+        if block:
+            sent = [msgspec.structs.replace(row, project_id=names[row.project_id]) for row in block]
+            engine.append(
+                *sent, content=b"sent"
+            )  # without content, an id is one of the server's own and never repeated
+    asker = Asker(engine, history.anchor_us + 2 * DAY)
+    for digit, request in scenario.questions:
+        rows = [row for row in history.rows if row.project_id == digit]
+        _check(asker, names[digit], request, rows)
+
+
+def _check(asker: Asker, project_id: str, request: Message, rows: list[EventRow]) -> None:
+    wanted: Any
+    got: Any
+    match request:
+        case QueryRequest():
+            wanted, got = answer_query(rows, request), _ask_query(asker, project_id, request)
+        case StatsRequest():
+            wanted, got = answer_stats(rows, request, asker.now_us), _ask_stats(asker, project_id, request)
+            again = msgspec.structs.replace(request, filter=[*request.filter, _CERTAIN])
+            _assert_equal("of the events", _ask_stats(asker, project_id, again), wanted, request, rows)
+        case SourcesRequest():
+            wanted, got = answer_sources(rows, request, asker.now_us), _ask_sources(asker, project_id, request)
+        case FunnelRequest():
+            wanted, got = answer_funnel(rows, request, asker.now_us), _ask_funnel(asker, project_id, request)
+        case RetentionRequest():
+            wanted, got = answer_retention(rows, request, asker.now_us), _ask_retention(asker, project_id, request)
+        case _:
+            raise AssertionError(request)
+    _assert_equal("", got, wanted, request, rows)
+
+
+def _assert_equal(what: str, got: Any, wanted: Any, request: Message, rows: list[EventRow]) -> None:
+    if got != wanted:
+        told = "\n".join(f"  {_tell(row)}" for row in sorted(rows, key=lambda row: (row.timestamp, row.event_id)))
+        pytest.fail(f"{_tell(request)} {what}\ngot:    {got}\nwanted: {wanted}\nrows:\n{told}", pytrace=False)
+
+
+def _tell(value: msgspec.Struct) -> str:
+    """A message or row without its empty fields."""
+    fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    shown = ", ".join(f"{name}={one!r}" for name, one in fields.items() if one not in ("", None, [], False))
+    return f"{type(value).__name__}({shown})"
+
+
+def _ask_query(asker: Asker, project_id: str, request: QueryRequest) -> list[tuple[Any, ...]]:
+    """All pages, one after the other."""
+    rows: list[tuple[Any, ...]] = []
+    page = request
+    while True:
+        answer = asker.ask(project_id, page)
+        assert len(answer.rows) <= (request.limit or 100)
+        rows += [msgspec.structs.astuple(row) for row in answer.rows]
+        if not answer.next_page_token:
+            return rows
+        assert len(answer.rows) == (request.limit or 100)
+        page = msgspec.structs.replace(request, page_token=answer.next_page_token)
+
+
+def _ask_stats(asker: Asker, project_id: str, request: StatsRequest) -> tuple[list[tuple[Any, ...]], bool]:
+    answer = asker.ask(project_id, request)
+    unasked = [name for name in _GROUPS if name not in request.group_by]
+    assert all(getattr(row, name) is msgspec.UNSET for row in answer.rows for name in unasked)
+    rows = [(row.bucket or None, *(getattr(row, name) for name in request.group_by), row.value) for row in answer.rows]
+    return rows, bool(answer.truncated)
+
+
+def _ask_sources(asker: Asker, project_id: str, request: SourcesRequest) -> list[tuple[Any, ...]]:
+    rows = asker.ask(project_id, request).rows
+    return [(row.source, _or_none(row.medium), row.events, row.uniques, row.paid_share) for row in rows]
+
+
+def _ask_funnel(asker: Asker, project_id: str, request: FunnelRequest) -> list[tuple[Any, ...]]:
+    rows = [msgspec.structs.astuple(row) for row in asker.ask(project_id, request).rows]
+    return [(_or_none(group), *figures, round(seconds, 6)) for group, *figures, seconds in rows]
+
+
+def _ask_retention(asker: Asker, project_id: str, request: RetentionRequest) -> list[tuple[Any, ...]]:
+    return [(row.cohort, row.visitors, list(row.returned)) for row in asker.ask(project_id, request).rows]
+
+
+def _or_none(value: Any) -> Any:
+    return None if value is msgspec.UNSET else value
+
+
+@pytest.mark.timeout(900)  # finding the smallest failing history takes minutes; it is quick when nothing fails
+def test_every_read_answers_as_plain_python_does(engine: Engine) -> None:
+    _compare(engine)
+
+
+def test_every_bucket_of_the_odd_days_begins_when_it_should(engine: Engine) -> None:
+    """All hours, days, weeks and months around the anchors, by roll-up and by events: nothing left to chance."""
+    wrong = []
+    for number, (anchor, timezone) in enumerate(ANCHORS.items()):
+        project_id, anchor_us = f"prj_{number}", to_us(datetime.fromisoformat(anchor))
+        rows = [
+            make_row(project_id=project_id, event_id=f"{offset}", timestamp=anchor_us + offset, retention_days=25_000)
+            for offset in {*range(-5 * HOUR, 5 * HOUR, 10 * MINUTE), *range(-9 * DAY, 10 * DAY, 7 * HOUR)}
+        ]
+        engine.append(*rows)
+        asker = Asker(engine, anchor_us + 2 * DAY)
+        for interval, certain in itertools.product(Interval, ([], [_CERTAIN])):
+            start, end = (Instant((anchor_us + days * DAY) // DAY * DAY) for days in (-10, 12))
+            request = StatsRequest(
+                from_=start, to=end, interval=interval, timezone=timezone, filter=certain, limit=1000
+            )
+            got, wanted = _ask_stats(asker, project_id, request)[0], answer_stats(rows, request, asker.now_us)[0]
+            if got != wanted:
+                differing = sorted(set(got) ^ set(wanted), key=str)
+                wrong.append(f"{timezone} by {interval.name}{' of the events' if certain else ''}: {differing}")
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def test_every_filter_of_properties_compares_every_kind_of_value(engine: Engine) -> None:
+    """All operators with all values against one row of each kind, and one row without."""
+    kinds: tuple[Any, ...] = (
+        *TEXTS,
+        *NUMBERS,
+        None,
+        True,
+        False,
+        {},
+        [],
+        [1],
+        [None],
+        {"n": 1},
+        {"n": {"n": None}},
+        "1e-7",
+        "[]",
+        "[1]",
+        [1.0],
+        {"n": 1e20},
+        ["ß", '"'],
+        ["/", "\u2028", "\x7f", "\x01"],
+    )
+    objects: tuple[Any, ...] = ({}, {"other": "10"}, *({"n": kind} for kind in kinds))
+    rows = [
+        make_row(event_id=str(number), properties=msgspec.json.encode(one).decode(), retention_days=25_000)
+        for number, one in enumerate(objects)
+    ]
+    engine.append(*rows)
+    asker = Asker(engine, NOW)
+    filters = [Filter("properties.n", op, [value]) for op in COMPARED for value in PROPERTY_VALUES]
+    filters += [Filter("properties.n", FilterOp.CONTAINS, [value]) for value in (*PARTS, *PROPERTY_VALUES)]
+    filters += [Filter("properties.n", FilterOp.IN, list(pair)) for pair in itertools.pairwise(PROPERTY_VALUES)]
+    filters.append(Filter("properties.n", FilterOp.EXISTS))
+    wrong = []
+    for one in filters:
+        found = {row[1] for row in _ask_query(asker, "prj_a", QueryRequest(filter=[one], limit=1000))}
+        differing = found ^ {row.event_id for row in rows if meets(row, one)}
+        if differing:
+            wrong.append(f"{_tell(one)}: {[row.properties for row in rows if row.event_id in differing]}")
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def test_the_id_decides_which_of_two_events_at_once_was_first(engine: Engine) -> None:
+    """By its bytes, whichever of them came first, and in one block or in two."""
+    pairs = list(itertools.permutations(("10", "9", "Z", "a", "ab", "é", "~", "中"), 2))
+    ones, others = (
+        [
+            make_row(event_id=f"{pair[place]}{number}", session_id=f"visit {number}", source=f"{number} {pair[place]}")
+            for number, pair in enumerate(pairs)
+        ]
+        for place in (0, 1)
+    )
+    engine.append(*ones, *others[::2])
+    engine.append(*others[1::2])
+    request = SourcesRequest(from_=Instant(NOW), limit=200)
+    _check(Asker(engine, NOW), "prj_a", request, [*ones, *others])
+
+
+def test_pages_while_a_writer_adds(engine: Engine) -> None:
+    first = [make_row(event_id=f"first-{number}", timestamp=NOW + number // 3) for number in range(120)]
+    engine.append(*first)
+    asker, stop = Asker(engine, NOW), threading.Event()
+    writer = threading.Thread(target=_keep_writing, args=(engine, stop.is_set))
+    writer.start()
+    try:
+        seen = [row[1] for row in _ask_query(asker, "prj_a", QueryRequest(limit=7))]
+    finally:
+        stop.set()
+        writer.join(60)
+    assert len(seen) == len(set(seen))
+    assert {row.event_id for row in first} <= set(seen)
+    assert engine.count("events") > len(first)
+
+
+def _keep_writing(engine: Engine, is_over: Callable[[], bool]) -> None:
+    number = 0
+    while not is_over():
+        number += 1
+        offsets = {"newer": DAY + number, "older": -number, "between": number % 40}
+        engine.append(*(make_row(event_id=f"{name}-{number}", timestamp=NOW + us) for name, us in offsets.items()))
