@@ -16,6 +16,8 @@ def sources(call: Call, deps: Deps) -> Steps:
     plan: SourcesPlan = call.request
     span = Conditions()
     span.require_range("started_at", plan.from_us, plan.to_us)
+    began = Conditions(parameters=span.parameters)
+    began.require_range("min(started_at)", plan.from_us, plan.to_us)
     has_medium = plan.breakdown is not Breakdown.SOURCE
     names = ("source", "medium") if has_medium else ("source",)
     statement = (
@@ -24,6 +26,7 @@ def sources(call: Call, deps: Deps) -> Steps:
         .replace("%NAMES%", ", ".join(names))
         .replace("%BOTS%", "1" if plan.include_bots else "NOT is_bot")
         .replace("%RANGE%", span.sql)
+        .replace("%BEGAN%", began.sql)
     )
     parameters = {
         "project": call.project.project_id,
