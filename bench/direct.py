@@ -13,7 +13,8 @@ from bench.apart import OnProgress
 from millimetric_server.call import Call, Rpc
 from millimetric_server.control.records import DEFAULT_ACCOUNT, Project
 from millimetric_server.handlers import HANDLERS
-from millimetric_server.store.clickhouse import ClickHouse, ReadLimits, Rows
+from millimetric_server.store.clickhouse import ClickHouse, Rows
+from millimetric_server.store.read_pool import ReadLimits
 from millimetric_server.transport.boundary import wait_blocking
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto
 
@@ -83,7 +84,7 @@ class _NotingStore:
         self._store = store
         self.reads: list[tuple[str, Mapping[str, Any]]] = []
 
-    def read(self, statement: str, parameters: Mapping[str, Any], *_: object) -> "Future[Rows]":
+    def run(self, statement: str, parameters: Mapping[str, Any], *_: object) -> "Future[Rows]":
         self.reads.append((statement, parameters))
         answered: Future[Rows] = Future()
         answered.set_result(_query(self._store, statement, parameters))
@@ -93,7 +94,9 @@ class _NotingStore:
 def _measure(store: ClickHouse, place: Place, repeat: Repeat) -> Direct:
     noting = _NotingStore(store)
     rpc = RPCS[repeat.rpc]
-    deps: Any = SimpleNamespace(store=noting, secrets=SimpleNamespace(key_pepper=place.key_pepper))
+    deps: Any = SimpleNamespace(
+        store=SimpleNamespace(reads=noting), secrets=SimpleNamespace(key_pepper=place.key_pepper)
+    )
     response = wait_blocking(rpc.handler(_make_call(rpc, repeat.body, place.project_id), deps))
 
     def ask() -> None:

@@ -22,8 +22,9 @@ from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.server_secrets import load_secrets
-from millimetric_server.store.clickhouse import ClickHouse, ReadLimits
+from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
+from millimetric_server.store.read_pool import ReadLimits
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
 from millimetric_server.transport.metrics import ServerCollector

@@ -15,10 +15,10 @@ from millimetric_server.errors import AppError, Reason
 from millimetric_server.messages import ExportFormat, Filter, Instant, StoredEvent
 from millimetric_server.store import exports
 from millimetric_server.store.cancellation import Cancellation
-from millimetric_server.store.clickhouse import EXPORTS_MAX
 from millimetric_server.store.exports import ExportReader, Selection
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.filters import Conditions, add_filters
+from millimetric_server.store.read_pool import EXPORTS_MAX
 from reads import wait_until
 
 _SECOND = 1_000_000
@@ -240,13 +240,13 @@ def test_a_full_disk_is_no_outage(engine: Engine, monkeypatch: pytest.MonkeyPatc
     reader.close()
     assert caught.value.reason is Reason.OVERLOADED
     assert caught.value.retry_after_s
-    assert engine.store.read("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
+    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
 
 
 def test_while_clickhouse_is_away_an_export_fails_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(engine.store._outage, "may_try", lambda: False)
-    future = engine.store.submit_export(lambda: asked.append("it"), "a-request", Cancellation())
+    monkeypatch.setattr(engine.store.outage, "may_try", lambda: False)
+    future = engine.store.reads.submit_export(lambda: asked.append("it"), "a-request", Cancellation())
     with pytest.raises(AppError) as caught:
         future.result(10)
     assert caught.value.reason is Reason.UPSTREAM_FAILED
@@ -260,7 +260,7 @@ def test_a_killed_query_leaves_nothing_to_the_next(engine: Engine) -> None:
         "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) FROM numbers(20000) "
         "SETTINGS max_block_size = 50, max_threads = 1, log_comment = 'to-be-killed'"
     )
-    future = engine.store.submit_export(
+    future = engine.store.reads.submit_export(
         lambda: engine.store.read_bytes(statement, {}, "JSONEachRow"), "to-be-killed", cancellation
     )
     progress = "SELECT max(read_rows) FROM system.processes WHERE Settings['log_comment'] = 'to-be-killed'"
@@ -269,7 +269,7 @@ def test_a_killed_query_leaves_nothing_to_the_next(engine: Engine) -> None:
     with pytest.raises(AppError):
         future.result(30)
     for _ in range(2 * EXPORTS_MAX):
-        mine = engine.store.submit_export(
+        mine = engine.store.reads.submit_export(
             lambda: engine.store.read_bytes("SELECT 1 AS one", {}, "JSONEachRow"), "mine", Cancellation()
         )
         assert mine.result(30) == b'{"one":1}\n'

@@ -15,7 +15,8 @@ import httpx
 import pytest
 
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
-from millimetric_server.store.clickhouse import EXPORTS_MAX, ClickHouse
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.read_pool import EXPORTS_MAX
 from reads import bearer, read_reason, wait_for_key, wait_until
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess

@@ -14,7 +14,8 @@ from stores import Engine, make_row
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.store.cancellation import Cancellation
-from millimetric_server.store.clickhouse import ClickHouse, ReadLimits
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.read_pool import ReadLimits
 from reads import bearer, read_reason, wait_for_key, wait_until
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess
@@ -37,7 +38,7 @@ def fail_of(future: "Future[Any]") -> AppError:
 
 def test_a_cancelled_read_stops_in_clickhouse(engine: Engine) -> None:
     cancellation = Cancellation()
-    future = engine.store.read(_ENDLESS, {}, cancellation)
+    future = engine.store.reads.run(_ENDLESS, {}, cancellation)
     wait_until(lambda: count_running(engine) == 1, "the query runs")
     cancellation.cancel()
     assert fail_of(future).reason is Reason.UPSTREAM_FAILED
@@ -47,8 +48,8 @@ def test_a_cancelled_read_stops_in_clickhouse(engine: Engine) -> None:
 def test_a_read_that_was_cancelled_before_does_not_begin(engine: Engine) -> None:
     cancellation = Cancellation()
     cancellation.cancel()
-    assert fail_of(engine.store.read(_ENDLESS, {}, cancellation)).reason is Reason.UPSTREAM_FAILED
-    assert engine.store.read("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
+    assert fail_of(engine.store.reads.run(_ENDLESS, {}, cancellation)).reason is Reason.UPSTREAM_FAILED
+    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_a_read_beyond_its_limits_is_refused_in_the_callers_terms(
     store = ClickHouse(clickhouse_server.url, "limits", read_limits=limits)
     store.open()
     question = "SELECT number, groupArray(sipHash64(number)) FROM numbers(300000000) GROUP BY number"
-    error = fail_of(store.read(question, {}, Cancellation()))
+    error = fail_of(store.reads.run(question, {}, Cancellation()))
     store.close()
     assert error.reason is Reason.INVALID_PARAMS
     assert error.violations[0].field == "from"
@@ -80,7 +81,7 @@ def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:
         "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) AS to_be_killed FROM numbers(8000) "
         "SETTINGS max_block_size = 50, max_threads = 1"
     )
-    future = engine.store.read(statement, {}, cancellation)
+    future = engine.store.reads.run(statement, {}, cancellation)
     progress = (
         "SELECT max(read_rows) FROM system.processes WHERE query LIKE '%to_be_killed%' AND query NOT LIKE '%proc%'"
     )
@@ -88,7 +89,7 @@ def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:
     cancellation.cancel()
     assert fail_of(future).reason is Reason.UPSTREAM_FAILED
     for _ in range(8):
-        rows = engine.store.read("SELECT 1", {}, Cancellation()).result(10)
+        rows = engine.store.reads.run("SELECT 1", {}, Cancellation()).result(10)
         assert [tuple(row) for row in rows] == [(1,)]
 
 
@@ -98,10 +99,10 @@ def test_a_read_beyond_its_time_leaves_nothing_to_the_next(engine: Engine, monke
         "SETTINGS max_block_size = 50, max_threads = 1"
     )
     with monkeypatch.context() as patch:
-        patch.setattr(engine.store, "_read_limits", ReadLimits(seconds=1))
-        assert fail_of(engine.store.read(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
+        patch.setattr(engine.store.reads, "_limits", ReadLimits(seconds=1))
+        assert fail_of(engine.store.reads.run(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
     for _ in range(8):
-        rows = engine.store.read("SELECT 1", {}, Cancellation()).result(10)
+        rows = engine.store.reads.run("SELECT 1", {}, Cancellation()).result(10)
         assert [tuple(row) for row in rows] == [(1,)]
 
 
@@ -157,5 +158,5 @@ def test_when_a_caller_hangs_up_the_read_stops(
 
 def test_a_read_within_its_limits_is_answered(engine: Engine) -> None:
     engine.append(make_row(event_id="1"))
-    rows = engine.store.read("SELECT count() FROM events", {}, Cancellation()).result(10)
+    rows = engine.store.reads.run("SELECT count() FROM events", {}, Cancellation()).result(10)
     assert [tuple(row) for row in rows] == [(1,)]

@@ -11,20 +11,16 @@ from millimetric_server.validate.events import BATCH_EVENTS_MAX, CHARS_MAX
 from millimetric_server.validate.properties import BYTES_MAX
 from millimetric_server.validate.reads import (
     BUCKETS_MAX,
-    COHORTS_MAX,
     FILTERS_MAX,
-    FUNNEL_LIMIT,
     GROUP_COLUMNS,
-    PERIODS,
     QUERY_LIMIT,
     SOURCES_LIMIT,
     STATS_LIMIT,
-    STEPS,
     VALUE_CHARS_MAX,
     VALUES_CHARS_MAX,
     VALUES_MAX,
-    WINDOW_SECONDS,
 )
+from millimetric_server.validate.visitors import COHORTS_MAX, FUNNEL_LIMIT, PERIODS, STEPS, WINDOW_SECONDS
 from repo.doc_files import read_doc, read_section, read_table, split_list
 
 _REST = "docs/api/rest.md"

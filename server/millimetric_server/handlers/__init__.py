@@ -48,12 +48,11 @@ from millimetric_server.validate.explain import validate_explain
 from millimetric_server.validate.people import validate_forget, validate_get_erasure
 from millimetric_server.validate.reads import (
     validate_export,
-    validate_funnel,
     validate_query,
-    validate_retention,
     validate_sources,
     validate_stats,
 )
+from millimetric_server.validate.visitors import validate_funnel, validate_retention
 
 _WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
 _READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})

@@ -2,8 +2,8 @@
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.store.clickhouse import EXPORTS_MAX
 from millimetric_server.store.exports import ExportReader, Selection
+from millimetric_server.store.read_pool import EXPORTS_MAX
 from millimetric_server.validate.reads import ExportPlan
 
 _RETRY_AFTER_S = 5.0

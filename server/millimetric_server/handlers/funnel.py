@@ -10,7 +10,8 @@ from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import FunnelResponse, FunnelRow, FunnelStep
 from millimetric_server.store.filters import Conditions, add_filters
 from millimetric_server.store.statements import read_statement
-from millimetric_server.validate.reads import GROUP_COLUMNS, FunnelPlan
+from millimetric_server.validate.reads import GROUP_COLUMNS
+from millimetric_server.validate.visitors import FunnelPlan
 
 _MICROSECONDS = 1_000_000
 
@@ -19,7 +20,7 @@ def funnel(call: Call, deps: Deps) -> Steps:
     """Answer a row a step, and a group where they are asked for."""
     plan: FunnelPlan = call.request
     statement, parameters = _build(plan)
-    rows = yield deps.store.read(statement, parameters | {"project": call.project.project_id}, call.cancellation)
+    rows = yield deps.store.reads.run(statement, parameters | {"project": call.project.project_id}, call.cancellation)
     if not rows and not plan.group_by:
         rows = [("", *[0] * (2 * len(plan.steps) - 1))]
     return FunnelResponse([row for figures in rows for row in _read_group(figures, plan)])

@@ -28,7 +28,7 @@ def query(call: Call, deps: Deps) -> Steps:
             f"fromUnixTimestamp64Micro({conditions.bind(timestamp, 'Int64')}), {conditions.bind(event_id, 'String')}"
         )
         conditions.clauses.append(f"(timestamp, event_id) < ({position})")
-    rows = yield deps.store.read(
+    rows = yield deps.store.reads.run(
         read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
         {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
         call.cancellation,

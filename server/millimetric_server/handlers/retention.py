@@ -8,7 +8,7 @@ from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import EPOCH, Period, RetentionResponse, RetentionRow
 from millimetric_server.store.filters import Conditions
 from millimetric_server.store.statements import read_statement
-from millimetric_server.validate.reads import RetentionPlan
+from millimetric_server.validate.visitors import RetentionPlan
 
 _FIRST_DAYS = {
     Period.DAY: "toDate(timestamp, {timezone:String})",
@@ -39,7 +39,7 @@ def retention(call: Call, deps: Deps) -> Steps:
         "period_days": plan.period_days,
         **conditions.parameters,
     }
-    rows = yield deps.store.read(statement, parameters, call.cancellation)
+    rows = yield deps.store.reads.run(statement, parameters, call.cancellation)
     return RetentionResponse([_read_row(row, plan) for row in rows])
 
 

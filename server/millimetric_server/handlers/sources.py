@@ -35,7 +35,7 @@ def sources(call: Call, deps: Deps) -> Steps:
         "last_day": read_day(LATEST_US if plan.to_us is None else plan.to_us),
         **span.parameters,
     }
-    rows = yield deps.store.read(statement, parameters, call.cancellation)
+    rows = yield deps.store.reads.run(statement, parameters, call.cancellation)
     if has_medium:
         return SourcesResponse([SourcesRow(*row) for row in rows])
     return SourcesResponse([SourcesRow(source, UNSET, *figures) for source, *figures in rows])

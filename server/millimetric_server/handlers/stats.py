@@ -52,7 +52,7 @@ def stats(call: Call, deps: Deps) -> Steps:
     plan: StatsPlan = call.request
     statement, conditions = _build(plan, choose_source(plan, call.received_at))
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
-    rows = yield deps.store.read(statement, parameters | conditions.parameters, call.cancellation)
+    rows = yield deps.store.reads.run(statement, parameters | conditions.parameters, call.cancellation)
     response = StatsResponse(list(_read_rows(rows[: plan.limit], plan)))
     if len(rows) > plan.limit:
         response.truncated = True

@@ -1,15 +1,11 @@
 """One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server): the rest can't tell which."""
 
 import contextlib
-import logging
 import os
 import shutil
 import tempfile
 import threading
-import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -19,61 +15,25 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3 import Timeout
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.faults import (
     NoRoomError,
     Outage,
     RowsRefusedError,
     StoreUnavailableError,
     describe_fault,
-    make_abandoned,
-    make_too_much,
-    name_read_limit,
     name_row_fault,
 )
-
-log = logging.getLogger(__name__)
+from millimetric_server.store.read_pool import ReadLimits, ReadPool
 
 Rows = Sequence[Sequence[Any]]
 Result = TypeVar("Result")
 
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
 _SETTINGS = {"async_insert": 0}
-_READ_THREADS = 4
-EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
-_EXPORT_TIMEOUT_S = 300  # between two parts of an answer
 _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
-_READ_GRACE_S = 1  # that a connection waits longer than a read may take
 # A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
 _LONG_TIMEOUT_S = 12 * 3600
-
-_NO_ROOM_RETRY_S = 60.0
-_KILLERS = 1 + EXPORTS_MAX  # an export may take long to end, and reads are not to wait for it
-_KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
-
-
-@dataclass(frozen=True, slots=True)
-class ReadLimits:
-    """What one read may take."""
-
-    seconds: int = 9
-    memory_bytes: int = 2 * 1024**3
-    rows: int = 1_000_000_000  # that are read, not answered
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The limits as ClickHouse's settings."""
-        return {
-            "max_execution_time": self.seconds,
-            "timeout_overflow_mode": "throw",
-            "max_memory_usage": self.memory_bytes,
-            "max_rows_to_read": self.rows,
-            "read_overflow_mode": "throw",
-            "max_result_rows": 100_000,
-            "result_overflow_mode": "throw",
-        }
 
 
 _COPY_BYTES = 1024 * 1024
@@ -105,20 +65,12 @@ class ClickHouse:
         self.database = database
         self.is_embedded = urlsplit(url).scheme == "chdb"
         self._write_timeout_s = write_timeout_s
-        self._read_limits = read_limits or ReadLimits()
-        self._read_timeout_s = self._read_limits.seconds + _READ_GRACE_S
         self._local = threading.local()
         self._clients: list[Any] = []
         self._clients_lock = threading.Lock()
-        self._readers = ThreadPoolExecutor(
-            _READ_THREADS, thread_name_prefix="store-read", initializer=self._set_read_timeout
-        )
-        self._exporters = ThreadPoolExecutor(
-            EXPORTS_MAX, thread_name_prefix="store-export", initializer=self._set_export_timeout
-        )
-        self.export_slots = threading.BoundedSemaphore(EXPORTS_MAX)
-        self._killers = ThreadPoolExecutor(_KILLERS, thread_name_prefix="store-kill")
-        self._outage = Outage(self._read_timeout_s)
+        limits = read_limits or ReadLimits()
+        self.outage = Outage(limits.timeout_s)
+        self.reads = ReadPool(self, limits)
 
     def open(self) -> None:
         """Connect and make the database. Raises StoreUnavailableError.
@@ -151,9 +103,7 @@ class ClickHouse:
 
     def close(self) -> None:
         """Finish running reads, then close every handle: the engine aborts the process if one is still busy."""
-        self._readers.shutdown(wait=True, cancel_futures=True)
-        self._exporters.shutdown(wait=True, cancel_futures=True)
-        self._killers.shutdown(wait=True)
+        self.reads.close()
         with self._clients_lock:
             for client in self._clients:
                 with contextlib.suppress(ClickHouseError):
@@ -185,20 +135,6 @@ class ClickHouse:
         result = self._call(lambda client: client.query(statement, parameters=parameters, settings=settings))
         rows: Rows = result.result_rows
         return rows
-
-    def read(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Future[Rows]":
-        """Run a caller's query on the readers' threads; it ends in ClickHouse too when the call is cancelled.
-
-        The future fails with AppError upstream_failed, or invalid_params when the question takes more than a read may.
-        """
-        return self._readers.submit(self._read, statement, parameters, cancellation)
-
-    def submit_export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> "Future[Result]":
-        """Run a part of an export, whose queries have this `log_comment`, on threads of its own.
-
-        A cancelled call ends its running query. The future fails with AppError upstream_failed, overloaded.
-        """
-        return self._exporters.submit(self._export, work, mark, cancellation)
 
     def read_bytes(self, statement: str, parameters: Mapping[str, Any], format_name: str) -> bytes:
         """Run a query in this thread and return its answer in one of ClickHouse's formats.
@@ -276,60 +212,6 @@ class ClickHouse:
         except StoreUnavailableError:
             return False
 
-    def _read(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> Rows:
-        mark, has_ended = str(uuid.uuid4()), threading.Event()
-        settings = self._read_limits.settings | {"log_comment": mark}
-        try:
-            if cancellation.is_cancelled:
-                raise make_abandoned()
-            if not self._outage.may_try():
-                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
-            with cancellation.watched_by(lambda: self._kill(mark, has_ended, self._read_timeout_s)):
-                return self.query(statement, parameters, **settings)
-        except StoreUnavailableError as error:
-            if (limit := name_read_limit(error.__cause__)) is not None:
-                raise make_too_much(limit) from None
-            if cancellation.is_cancelled:
-                raise make_abandoned() from None
-            log.warning("a read failed in ClickHouse: %s", error)
-            raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
-        finally:
-            has_ended.set()
-
-    def _export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> Result:
-        has_ended = threading.Event()
-        try:
-            if cancellation.is_cancelled:
-                raise make_abandoned()
-            if not self._outage.may_try():
-                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
-            with cancellation.watched_by(lambda: self._kill(mark, has_ended, _EXPORT_TIMEOUT_S)):
-                return work()
-        except NoRoomError as error:
-            log.warning("an export has no room for its file: %s", error)
-            message = "there is no room for a Parquet file on the server: ask for ndjson or csv"
-            raise AppError(Reason.OVERLOADED, message, retry_after_s=_NO_ROOM_RETRY_S) from None
-        except (StoreUnavailableError, OSError) as error:
-            if cancellation.is_cancelled:
-                raise make_abandoned() from None
-            log.warning("an export failed in ClickHouse: %s", error)
-            raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
-        finally:
-            has_ended.set()
-
-    def _kill(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
-        """End a query, without waiting for it; after so long its connection has been given up."""
-        with contextlib.suppress(RuntimeError):  # the server is closing: then the query is waited for
-            self._killers.submit(self._kill_until_ended, mark, has_ended, timeout_s)
-
-    def _kill_until_ended(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            with contextlib.suppress(StoreUnavailableError):
-                self.command("KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC", {"mark": mark})
-            if has_ended.wait(_KILL_AGAIN_S):
-                return
-
     def _call(self, action: Any) -> Any:
         try:
             result = action(self._client())
@@ -337,9 +219,9 @@ class ClickHouse:
             self._replace_client()
             if not isinstance(error, ClickHouseError | OSError | RuntimeError):
                 raise
-            self._outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
+            self.outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
             raise StoreUnavailableError(describe_fault(error)) from error
-        self._outage.note(has_answered=True)
+        self.outage.note(has_answered=True)
         return result
 
     def _client(self) -> Any:
@@ -367,11 +249,9 @@ class ClickHouse:
                 self._clients.remove(old)
             old.close()
 
-    def _set_export_timeout(self) -> None:
-        self._local.timeout_s = _EXPORT_TIMEOUT_S
-
-    def _set_read_timeout(self) -> None:
-        self._local.timeout_s = self._read_timeout_s
+    def set_timeout(self, seconds: float) -> None:
+        """Set how long this thread's connection waits for an answer of a server. Before its first query."""
+        self._local.timeout_s = seconds
 
     def _connect(self, database: str | None) -> Any:
         options: dict[str, Any] = {"dsn": self.url, "database": database}

@@ -56,7 +56,7 @@ class ExportReader:
     @classmethod
     def open(cls, store: ClickHouse, selection: Selection) -> "ExportReader | None":
         """Take one of the store's places for exports, which close() gives back; None when all are taken."""
-        return cls(store, selection) if store.export_slots.acquire(blocking=False) else None
+        return cls(store, selection) if store.reads.export_slots.acquire(blocking=False) else None
 
     def __init__(self, store: ClickHouse, selection: Selection) -> None:
         self._store = store
@@ -73,12 +73,12 @@ class ExportReader:
         return piece
 
     def read_on(self) -> "Future[bool] | None":
-        """Read more in a thread of the store; None at the end. The future fails as ClickHouse.submit_export says."""
+        """Read more in a thread of the store; None at the end. The future fails as ReadPool.submit_export says."""
         if self._is_complete:
             return None
         selection = self._selection
         read = self._read_file if selection.format is ExportFormat.PARQUET else self._read_page
-        return self._store.submit_export(read, selection.tag, selection.cancellation)
+        return self._store.reads.submit_export(read, selection.tag, selection.cancellation)
 
     def close(self) -> None:
         """Give the temporary file and the place back; again, it does nothing."""
@@ -88,7 +88,7 @@ class ExportReader:
         if self._file is not None:
             self._file.close()
         self._data = memoryview(b"")
-        self._store.export_slots.release()
+        self._store.reads.export_slots.release()
 
     def _read_page(self) -> bool:
         page = _read_page(self._store, self._selection, self._end, is_first=not self._is_begun)

@@ -10,9 +10,9 @@ import grpc
 
 from millimetric_server.call import Deps, Rpc
 from millimetric_server.messages import ExportResponse
-from millimetric_server.store.clickhouse import EXPORTS_MAX
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
+from millimetric_server.store.read_pool import EXPORTS_MAX
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call, refuse

@@ -1,0 +1,153 @@
+"""Callers' questions to ClickHouse: on threads of their own, within limits, and ended when their caller is gone."""
+
+import contextlib
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from millimetric_server.errors import AppError, Reason
+from millimetric_server.store.cancellation import Cancellation
+from millimetric_server.store.faults import (
+    NoRoomError,
+    StoreUnavailableError,
+    make_abandoned,
+    make_too_much,
+    name_read_limit,
+)
+
+if TYPE_CHECKING:
+    from millimetric_server.store.clickhouse import ClickHouse, Rows
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
+_READ_THREADS = 4
+_GRACE_S = 1  # that a connection waits longer than a read may take
+_EXPORT_TIMEOUT_S = 300  # between two parts of an answer
+_NO_ROOM_RETRY_S = 60.0
+_KILLERS = 1 + EXPORTS_MAX  # an export may take long to end, and reads are not to wait for it
+_KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLimits:
+    """What one read may take."""
+
+    seconds: int = 9
+    memory_bytes: int = 2 * 1024**3
+    rows: int = 1_000_000_000  # that are read, not answered
+
+    @property
+    def timeout_s(self) -> int:
+        """How long a connection waits for the answer."""
+        return self.seconds + _GRACE_S
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The limits as ClickHouse's settings."""
+        return {
+            "max_execution_time": self.seconds,
+            "timeout_overflow_mode": "throw",
+            "max_memory_usage": self.memory_bytes,
+            "max_rows_to_read": self.rows,
+            "read_overflow_mode": "throw",
+            "max_result_rows": 100_000,
+            "result_overflow_mode": "throw",
+        }
+
+
+class ReadPool:
+    """Reads and exports of one store."""
+
+    def __init__(self, store: "ClickHouse", limits: ReadLimits) -> None:
+        self._store = store
+        self._limits = limits
+        self._readers = ThreadPoolExecutor(
+            _READ_THREADS, "store-read", initializer=store.set_timeout, initargs=(limits.timeout_s,)
+        )
+        self._exporters = ThreadPoolExecutor(
+            EXPORTS_MAX, "store-export", initializer=store.set_timeout, initargs=(_EXPORT_TIMEOUT_S,)
+        )
+        self.export_slots = threading.BoundedSemaphore(EXPORTS_MAX)
+        self._killers = ThreadPoolExecutor(_KILLERS, "store-kill")
+
+    def run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Future[Rows]":
+        """Run a caller's query on the readers' threads; it ends in ClickHouse too when the call is cancelled.
+
+        The future fails with AppError upstream_failed, or invalid_params when the question takes more than a read may.
+        """
+        return self._readers.submit(self._run, statement, parameters, cancellation)
+
+    def submit_export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> "Future[Result]":
+        """Run a part of an export, whose queries have this `log_comment`, on threads of its own.
+
+        A cancelled call ends its running query. The future fails with AppError upstream_failed, overloaded.
+        """
+        return self._exporters.submit(self._export, work, mark, cancellation)
+
+    def close(self) -> None:
+        """Finish running reads."""
+        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._exporters.shutdown(wait=True, cancel_futures=True)
+        self._killers.shutdown(wait=True)
+
+    def _run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Rows":
+        mark, has_ended = str(uuid.uuid4()), threading.Event()
+        settings = self._limits.settings | {"log_comment": mark}
+        try:
+            if cancellation.is_cancelled:
+                raise make_abandoned()
+            if not self._store.outage.may_try():
+                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
+            with cancellation.watched_by(lambda: self._kill(mark, has_ended, self._limits.timeout_s)):
+                return self._store.query(statement, parameters, **settings)
+        except StoreUnavailableError as error:
+            if (limit := name_read_limit(error.__cause__)) is not None:
+                raise make_too_much(limit) from None
+            if cancellation.is_cancelled:
+                raise make_abandoned() from None
+            log.warning("a read failed in ClickHouse: %s", error)
+            raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
+        finally:
+            has_ended.set()
+
+    def _export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> Result:
+        has_ended = threading.Event()
+        try:
+            if cancellation.is_cancelled:
+                raise make_abandoned()
+            if not self._store.outage.may_try():
+                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
+            with cancellation.watched_by(lambda: self._kill(mark, has_ended, _EXPORT_TIMEOUT_S)):
+                return work()
+        except NoRoomError as error:
+            log.warning("an export has no room for its file: %s", error)
+            message = "there is no room for a Parquet file on the server: ask for ndjson or csv"
+            raise AppError(Reason.OVERLOADED, message, retry_after_s=_NO_ROOM_RETRY_S) from None
+        except (StoreUnavailableError, OSError) as error:
+            if cancellation.is_cancelled:
+                raise make_abandoned() from None
+            log.warning("an export failed in ClickHouse: %s", error)
+            raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
+        finally:
+            has_ended.set()
+
+    def _kill(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
+        """End a query, without waiting for it; after so long its connection has been given up."""
+        with contextlib.suppress(RuntimeError):  # the server is closing: then the query is waited for
+            self._killers.submit(self._kill_until_ended, mark, has_ended, timeout_s)
+
+    def _kill_until_ended(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            with contextlib.suppress(StoreUnavailableError):
+                self._store.command("KILL QUERY WHERE Settings['log_comment'] = {mark:String} ASYNC", {"mark": mark})
+            if has_ended.wait(_KILL_AGAIN_S):
+                return
