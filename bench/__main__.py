@@ -243,7 +243,7 @@ def reads(*, save: bool, data_dir: str, **options: Any) -> None:
     gRPC is not what its SQL gives without a server. A missed aim is shown, and no failure.
     """
     from bench.progress import Meter
-    from bench.reads import Plan, ReadsError, measure
+    from bench.reading import Plan, ReadsError, measure
 
     plan, machine = Plan(data_parent=data_dir, **options), describe_machine()
     try:

@@ -8,8 +8,8 @@ from bench.enrich import EnrichResult
 from bench.ingest import Measure
 from bench.outage import Outage, Phase
 from bench.paced import Answers
-from bench.reads import Measure as ReadMeasure
-from bench.reads import Reads, Round
+from bench.reading import Measure as ReadMeasure
+from bench.reading import Reads, Round
 from bench.results import Table
 from bench.soak import Figure, Soak
 

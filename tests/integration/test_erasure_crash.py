@@ -13,8 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-
 from reads import bearer, count_everywhere, wait_for_key, wait_until
+
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import ERASURE_POINTS, Crash
 from support.server_process import ProjectKeys, ServerProcess

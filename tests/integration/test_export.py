@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reads import wait_until
 from stores import NOW, Engine, make_row
 
 from millimetric_server.errors import AppError, Reason
@@ -19,7 +20,6 @@ from millimetric_server.store.exports import ExportReader, Selection
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.filters import Conditions, add_filters
 from millimetric_server.store.read_pool import EXPORTS_MAX
-from reads import wait_until
 
 _SECOND = 1_000_000
 _FULL = Path("/dev/full")

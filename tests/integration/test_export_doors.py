@@ -13,11 +13,11 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from reads import bearer, read_reason, wait_for_key, wait_until
 
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import EXPORTS_MAX
-from reads import bearer, read_reason, wait_for_key, wait_until
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
 

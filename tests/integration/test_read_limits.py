@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from reads import bearer, read_reason, wait_for_key, wait_until
 from stores import Engine, make_row
 
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
@@ -16,7 +17,6 @@ from millimetric_server.errors import AppError, Reason
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import ReadLimits
-from reads import bearer, read_reason, wait_for_key, wait_until
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess
 
