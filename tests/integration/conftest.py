@@ -1,6 +1,8 @@
 """The engine that tests of the store run against: embedded, and over HTTP."""
 
 import itertools
+import os
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,3 +23,20 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, clickhouse_server: Cl
     with open_engine(tmp_path, url, database) as opened:
         yield opened
         opened.store.command(f"DROP DATABASE {database}")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=False, capture_output=True
+        ).returncode
+        == 0
+    )
+    if not mounted:
+        pytest.skip("a small disk can only be mounted by root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a failed test may have files open

@@ -1,5 +1,6 @@
 """Exports as the store reads them: page by page, every row once, in three formats, until they are cancelled."""
 
+import contextlib
 import csv
 import io
 import json
@@ -225,13 +226,17 @@ def test_a_cancelled_export_stops_in_clickhouse(engine: Engine, written: ExportF
     assert engine.store.query(_RUNNING)[0][0] == 0
 
 
-@pytest.mark.skipif(not _FULL.exists(), reason="the system has no disk that is always full")
 @pytest.mark.parametrize("rows", [1, 2000], ids=["noticed-at-the-end", "noticed-in-the-middle"])
-def test_a_full_disk_is_no_outage(engine: Engine, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
-    if engine.store.is_embedded:
-        pytest.skip("the engine writes the file itself")
+def test_a_full_disk_is_no_outage(engine: Engine, monkeypatch: pytest.MonkeyPatch, small_disk: Path, rows: int) -> None:
     engine.append(*(make_row(event_id=str(number), properties=f'{{"n":"{number**9}"}}') for number in range(rows)))
-    monkeypatch.setattr(exports.tempfile, "TemporaryFile", lambda: _FULL.open("w+b", buffering=4096))
+    if engine.store.is_embedded:  # which writes the file itself
+        folder = small_disk / "export"
+        folder.mkdir()
+        with contextlib.suppress(OSError), (small_disk / "filler").open("wb") as filler:
+            filler.write(b"x" * 32_000_000)
+        monkeypatch.setattr(exports.tempfile, "mkdtemp", lambda **_: str(folder))
+    else:
+        monkeypatch.setattr(exports.tempfile, "TemporaryFile", lambda: _FULL.open("w+b", buffering=4096))
     reader = open_reader(engine, select(ExportFormat.PARQUET))
     waiting = reader.read_on()
     assert waiting is not None

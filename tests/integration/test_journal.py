@@ -7,7 +7,6 @@ import shutil
 import sqlite3
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -83,23 +82,6 @@ def test_a_backlog_over_the_limit_is_refused_whole_and_the_rest_is_kept(tmp_path
     assert journal.measure_backlog().rows == 0
     assert journal.append([NewEvent(make_row(event_id="after"))]).result(5).firsts == [None]
     journal.close()
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = (
-        os.geteuid() == 0
-        and subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(folder)], check=False, capture_output=True
-        ).returncode
-        == 0
-    )
-    if not mounted:
-        pytest.skip("a small disk can only be mounted by root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a failed test may have files open
 
 
 def test_a_full_disk_refuses_and_resumes_by_itself(small_disk: Path) -> None:

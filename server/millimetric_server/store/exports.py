@@ -164,10 +164,8 @@ def _write_file(store: ClickHouse, selection: Selection) -> IO[bytes]:
         raise NoRoomError(str(error)) from error
     try:
         store.copy_stream(statement, parameters, "Parquet", file)
-        file.seek(-len(_PARQUET_END), 2)
-        if file.read() != _PARQUET_END:  # a query that fails in the middle ends its answer with a text
+        if not _is_whole(file):  # a query that fails in the middle ends its answer with a text
             raise StoreUnavailableError("the Parquet file has no end")  # noqa: TRY301 - told like any other
-        file.seek(0)
     except BaseException as error:
         with contextlib.suppress(OSError):  # it writes what it has kept back, and there may be no room for that
             file.close()
@@ -175,6 +173,15 @@ def _write_file(store: ClickHouse, selection: Selection) -> IO[bytes]:
             raise NoRoomError(str(error)) from error
         raise
     return file
+
+
+def _is_whole(file: IO[bytes]) -> bool:
+    """Tell whether a Parquet file has its end, and go back to its beginning."""
+    size = file.seek(0, 2)
+    file.seek(max(size - len(_PARQUET_END), 0))
+    end = file.read()
+    file.seek(0)
+    return end == _PARQUET_END
 
 
 def _write_by_engine(store: ClickHouse, statement: str, parameters: dict[str, Any]) -> IO[bytes]:
@@ -186,7 +193,11 @@ def _write_by_engine(store: ClickHouse, statement: str, parameters: dict[str, An
         store.command(
             f"INSERT INTO FUNCTION file({{path:String}}, 'Parquet') {statement}", parameters | {"path": str(path)}
         )
-        return path.open("rb")
+        file = path.open("rb")
+        if not _is_whole(file):  # the engine tells nobody that a disk is full
+            file.close()
+            raise NoRoomError("the Parquet file has no end")
+        return file
     finally:
         with contextlib.suppress(FileNotFoundError):
             path.unlink()
