@@ -62,7 +62,7 @@ def test_a_server_starts_without_clickhouse_and_catches_up(clickhouse: ClickHous
         wait_until(lambda: track(server, keys).status_code == 202, "writes are taken")
         clickhouse.start()
         wait_until(lambda: ask(server, keys).status_code == 200, "the schema is made and reads are answered")
-        assert ask(server, keys).json()["rows"][0]["value"] == 1
+        wait_until(lambda: ask(server, keys).json()["rows"][0]["value"] == 1, "the event of before is loaded")
 
 
 def test_a_clickhouse_that_accepts_and_never_answers_does_not_stop_writes() -> None:

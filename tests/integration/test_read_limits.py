@@ -14,6 +14,7 @@ from stores import Engine, make_row
 
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.store import migrations
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import ReadLimits
@@ -66,12 +67,28 @@ def test_a_read_beyond_its_limits_is_refused_in_the_callers_terms(
 ) -> None:
     store = ClickHouse(clickhouse_server.url, "limits", read_limits=limits)
     store.open()
+    migrations.migrate(store)
     question = "SELECT number, groupArray(sipHash64(number)) FROM numbers(300000000) GROUP BY number"
     error = fail_of(store.reads.run(question, {}, Cancellation()))
     store.close()
     assert error.reason is Reason.INVALID_PARAMS
     assert error.violations[0].field == "from"
     assert what in error.message
+
+
+def test_a_read_before_the_schema_is_this_versions_is_refused(clickhouse_server: ClickHouseServer) -> None:
+    """While an upgrade fills a roll-up, what it holds would be a wrong answer."""
+    store = ClickHouse(clickhouse_server.url, "not_yet_current")
+    store.open()
+    store.command(migrations._LEDGER)
+    for migration in migrations.read_migrations():
+        assert fail_of(store.reads.run("SELECT 1", {}, Cancellation())).reason is Reason.UPSTREAM_FAILED
+        assert fail_of(store.reads.submit_export(lambda: 1, "mark", Cancellation())).reason is Reason.UPSTREAM_FAILED
+        migrations._apply(store, migration)
+    assert migrations.migrate(store) == 0
+    assert store.reads.run("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
+    assert store.reads.submit_export(lambda: 1, "mark", Cancellation()).result(10) == 1
+    store.close()
 
 
 def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:

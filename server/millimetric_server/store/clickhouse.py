@@ -64,6 +64,7 @@ class ClickHouse:
         self.url = url
         self.database = database
         self.is_embedded = urlsplit(url).scheme == "chdb"
+        self.is_current = False  # whether the schema is this version's; callers' reads wait for that
         self._write_timeout_s = write_timeout_s
         self._local = threading.local()
         self._clients: list[Any] = []

@@ -112,6 +112,12 @@ def make_abandoned() -> AppError:
     return AppError(Reason.UPSTREAM_FAILED, "the caller did not wait for the answer")
 
 
+def make_not_ready() -> AppError:
+    """Make the answer to a read that comes before the schema is this version's: roll-ups may be filled in part."""
+    message = "the analytics store is not ready: its schema is being brought forward, or it is away; try again"
+    return AppError(Reason.UPSTREAM_FAILED, message)
+
+
 def describe_fault(error: Exception) -> str:
     """A line for the log. What blames values is told by its name alone, because its text quotes them."""
     return (

@@ -50,7 +50,6 @@ class Loader:
         self._has_work = True
         self._is_urgent = False
         self._is_closing = False
-        self._is_prepared = False
         self._loaded_seq = 0
         self._waiting: list[tuple[int, Future[None]]] = []
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
@@ -98,7 +97,6 @@ class Loader:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
         self._store.open()
         migrate(self._store)
-        self._is_prepared = True
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
@@ -107,7 +105,7 @@ class Loader:
         while True:
             try:
                 self._wait_for_work()
-                if not self._is_prepared:
+                if not self._store.is_current:
                     self.prepare()
                 self._drain()
                 failures, self.failing_since = 0, None

@@ -62,6 +62,7 @@ def migrate(store: ClickHouse) -> int:
             _apply(store, migration)
         elif digest != migration.digest:
             raise SchemaError(f"{migration.name} has changed since it was applied; add a new file instead")
+    store.is_current = True
     return len(migrations) - len(applied)
 
 

@@ -16,6 +16,7 @@ from millimetric_server.store.faults import (
     NoRoomError,
     StoreUnavailableError,
     make_abandoned,
+    make_not_ready,
     make_too_much,
     name_read_limit,
 )
@@ -102,10 +103,7 @@ class ReadPool:
         mark, has_ended = str(uuid.uuid4()), threading.Event()
         settings = self._limits.settings | {"log_comment": mark}
         try:
-            if cancellation.is_cancelled:
-                raise make_abandoned()
-            if not self._store.outage.may_try():
-                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
+            self._check_may_ask(cancellation)
             with cancellation.watched_by(lambda: self._kill(mark, has_ended, self._limits.timeout_s)):
                 return self._store.query(statement, parameters, **settings)
         except StoreUnavailableError as error:
@@ -121,10 +119,7 @@ class ReadPool:
     def _export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> Result:
         has_ended = threading.Event()
         try:
-            if cancellation.is_cancelled:
-                raise make_abandoned()
-            if not self._store.outage.may_try():
-                raise StoreUnavailableError("it did not answer a moment ago")  # noqa: TRY301 - told like any other
+            self._check_may_ask(cancellation)
             with cancellation.watched_by(lambda: self._kill(mark, has_ended, _EXPORT_TIMEOUT_S)):
                 return work()
         except NoRoomError as error:
@@ -138,6 +133,14 @@ class ReadPool:
             raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
         finally:
             has_ended.set()
+
+    def _check_may_ask(self, cancellation: Cancellation) -> None:
+        if cancellation.is_cancelled:
+            raise make_abandoned()
+        if not self._store.is_current:
+            raise make_not_ready()
+        if not self._store.outage.may_try():
+            raise StoreUnavailableError("it did not answer a moment ago")
 
     def _kill(self, mark: str, has_ended: threading.Event, timeout_s: float) -> None:
         """End a query, without waiting for it; after so long its connection has been given up."""

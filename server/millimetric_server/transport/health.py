@@ -35,9 +35,14 @@ class HealthDoor:
         body = {
             "ready": is_ready,
             "journal": "ok" if is_accepting else "refuses",
-            "clickhouse": "ok" if self._deps.loader.failing_since is None else "away",
+            "clickhouse": self._describe_clickhouse(),
         }
         return Response(200 if is_ready else 503, msgspec.json.encode(body))
+
+    def _describe_clickhouse(self) -> str:
+        if self._deps.loader.failing_since is not None:
+            return "away"
+        return "ok" if self._deps.store.is_current else "preparing"
 
     async def _show_metrics(self) -> Response:
         text = await asyncio.to_thread(generate_latest)
