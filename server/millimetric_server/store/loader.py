@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 _BACKOFF_MAX_S = 5.0
 _NICENESS = 10
 _TICK_S = 1.0
+_FIRST_TRY_S = 2.0
 _PRUNE_EVERY_S = 60.0
 _REFUSED_MAX = 10_000
 
@@ -53,14 +54,19 @@ class Loader:
         self._loaded_seq = 0
         self._waiting: list[tuple[int, Future[None]]] = []
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
+        self._has_tried = threading.Event()
         self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
         self._pruned_at = time.monotonic()
         self.failing_since: float | None = None
 
     def start(self) -> None:
-        """Begin to load; journal appends wake the loader from now on."""
+        """Begin to load; journal appends wake the loader from now on.
+
+        Returns when ClickHouse has been tried, or soon, so that the first reads find it ready if it is there.
+        """
         self._journal.on_append = self.notify
         self._thread.start()
+        self._has_tried.wait(_FIRST_TRY_S)
 
     def close(self, timeout_s: float) -> None:
         """Load what is left, for at most so long; the rest stays in the journal."""
@@ -95,8 +101,11 @@ class Loader:
 
     def prepare(self) -> None:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
-        self._store.open()
-        migrate(self._store)
+        try:
+            self._store.open()
+            migrate(self._store)
+        finally:
+            self._has_tried.set()
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
@@ -104,9 +113,9 @@ class Loader:
         failures = 0
         while True:
             try:
-                self._wait_for_work()
                 if not self._store.is_current:
                     self.prepare()
+                self._wait_for_work()
                 self._drain()
                 failures, self.failing_since = 0, None
             except StoreUnavailableError as error:
