@@ -1,10 +1,12 @@
 """Stats: counts or uniques, by time and group."""
 
 import functools
-from collections.abc import Iterator
 from datetime import UTC, date, datetime
+from itertools import repeat
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
+
+from msgspec import UNSET
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.messages import Interval, Metric, StatsResponse, StatsRow
@@ -53,7 +55,7 @@ def stats(call: Call, deps: Deps) -> Steps:
     statement, conditions = _build(plan, choose_source(plan, call.received_at))
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
     rows = yield deps.store.reads.run(statement, parameters | conditions.parameters, call.cancellation)
-    response = StatsResponse(list(_read_rows(rows[: plan.limit], plan)))
+    response = StatsResponse(_read_rows(rows[: plan.limit], plan))
     if len(rows) > plan.limit:
         response.truncated = True
     return response
@@ -102,18 +104,16 @@ def _build(plan: StatsPlan, source: _Source) -> tuple[str, Conditions]:
     return statement, conditions
 
 
-def _read_rows(rows: Rows, plan: StatsPlan) -> Iterator[StatsRow]:
-    zone = ZoneInfo(plan.timezone)
-    write_bucket = functools.cache(lambda bucket: _write_bucket(bucket, zone))  # many rows share one
-    for row in rows:
-        values = iter(row)
-        answer = StatsRow()
-        if plan.interval is not Interval.UNSPECIFIED:
-            answer.bucket = write_bucket(next(values))
-        for name in plan.group_by:
-            setattr(answer, name, next(values))
-        answer.value = next(values)
-        yield answer
+def _read_rows(rows: Rows, plan: StatsPlan) -> list[StatsRow]:
+    if not rows:
+        return []
+    has_bucket = plan.interval is not Interval.UNSPECIFIED
+    columns = dict(zip(["bucket"] * has_bucket + [*plan.group_by, "value"], zip(*rows, strict=True), strict=True))
+    if has_bucket:
+        zone = ZoneInfo(plan.timezone)
+        write_bucket = functools.cache(lambda bucket: _write_bucket(bucket, zone))  # many rows share one
+        columns["bucket"] = tuple(map(write_bucket, columns["bucket"]))
+    return list(map(StatsRow, *(columns.get(name, repeat(UNSET)) for name in StatsRow.__struct_fields__)))
 
 
 def _write_bucket(bucket: int | date, zone: ZoneInfo) -> str:
