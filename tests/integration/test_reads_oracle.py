@@ -90,8 +90,11 @@ def _compare(engine: Engine, scenario: Scenario) -> None:
             )  # without content, an id is one of the server's own and never repeated
     asker = Asker(engine, history.anchor_us + 2 * DAY)
     for digit, request in scenario.questions:
-        rows = [row for row in history.rows if row.project_id == digit]
-        _check(asker, names[digit], request, rows)
+        _check(asker, names[digit], request, [row for row in history.rows if row.project_id == digit])
+    engine.store.command("OPTIMIZE TABLE sessions FINAL")  # Sources reads days in one part in another way
+    for digit, request in scenario.questions:
+        if isinstance(request, SourcesRequest):
+            _check(asker, names[digit], request, [row for row in history.rows if row.project_id == digit])
 
 
 def _check(asker: Asker, project_id: str, request: Message, rows: list[EventRow]) -> None:
@@ -254,6 +257,40 @@ def test_the_id_decides_which_of_two_events_at_once_was_first(engine: Engine) ->
     engine.append(*others[1::2])
     request = SourcesRequest(from_=Instant(NOW), limit=200)
     _check(Asker(engine, NOW), "prj_a", request, [*ones, *others])
+
+
+def test_sources_of_a_person_and_a_bot_that_share_an_id(engine: Engine) -> None:
+    """In one part: the person's visit is of the day that the id tells, the bot's of the day before."""
+    day = NOW // DAY * DAY
+    session_id = f"x-{day // (HOUR // 2) + 1}"
+    rows = [
+        make_row(event_id="1", timestamp=day, session_id=session_id, source="google"),
+        make_row(event_id="2", timestamp=day - DAY, session_id=session_id, source="bing", is_bot=True),
+    ]
+    engine.append(*rows)
+    engine.store.command("OPTIMIZE TABLE sessions FINAL")
+    asker = Asker(engine, NOW)
+    for begin, include_bots in itertools.product((day - DAY, day), (False, True)):
+        request = SourcesRequest(from_=Instant(begin), to=Instant(day + DAY), include_bots=include_bots)
+        _check(asker, "prj_a", request, rows)
+
+
+def test_sources_are_read_from_the_projection_where_days_lie_in_one_part(engine: Engine) -> None:
+    engine.append(*(make_row(event_id=f"{n}", session_id=f"{n}-{NOW // (HOUR // 2) + 1}") for n in range(20)))
+    request = SourcesRequest(from_=Instant(NOW // DAY * DAY), to=Instant(NOW // DAY * DAY + DAY))
+    with pytest.MonkeyPatch.context() as patch:
+        statements: list[tuple[str, Any]] = []
+        run = engine.store.reads.run
+
+        def note(statement: str, parameters: Any, cancellation: Any) -> Any:
+            statements.append((statement, parameters))
+            return run(statement, parameters, cancellation)
+
+        patch.setattr(engine.store.reads, "run", note)
+        assert [row[2] for row in _ask_sources(Asker(engine, NOW), "prj_a", request)] == [20]
+    ((statement, parameters),) = statements
+    plan = engine.store.query(f"EXPLAIN {statement}", parameters)
+    assert any("ReadFromMergeTree (ways)" in line for (line,) in plan)
 
 
 def test_pages_while_a_writer_adds(engine: Engine) -> None:

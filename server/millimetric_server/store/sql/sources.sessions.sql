@@ -1,9 +1,10 @@
 -- Where did visits come from? A visit belongs to the source of its first event, and to the time it began.
--- Parameters: project, limit, first_day, last_day, and those of %RANGE% and %BEGAN%. Reads the days of the sort key.
--- Days that lie in one part of the table have a row a visit and are added up as they are. Elsewhere a visit may be in
--- several rows, which are brought together: days in more parts, visits whose ids tell no day, and the few with events on
--- other days than their ids tell. FINAL would do that for all rows, in twice the time. `way` is the end of an entry,
--- which begins with the source's length (schema/0004).
+-- Parameters: project, limit, the days that the range touches (first_day to last_day) and those that lie in it wholly
+-- (first_whole_day to last_whole_day), and those of %BEGAN%.
+-- Whole days that lie in one part of the table are read from the projection `ways`, by day instead of by visit. Elsewhere
+-- a visit may be in several rows, which are brought together, or outside of the range: days in more parts, the range's
+-- broken days, visits whose ids tell no day, and the few with events on other days than their ids tell. FINAL would do
+-- that for all rows, in many times the time. A `way` begins with the source's length (schema/0004).
 WITH
     toUInt16OrZero(substring(way, 1, 4)) AS source_bytes,
     days_in_parts AS (
@@ -25,8 +26,8 @@ FROM (
         sum(paid_events) AS way_paid,
         uniqCombined64ArrayState(14)(visitors) AS way_visitors
     FROM sessions
-    WHERE project_id = {project:String} AND session_day BETWEEN {first_day:Date} AND {last_day:Date}
-        AND session_day NOT IN days_in_parts AND %BOTS% AND %RANGE%
+    WHERE project_id = {project:String} AND session_day BETWEEN {first_whole_day:Date} AND {last_whole_day:Date}
+        AND session_day NOT IN days_in_parts AND is_stray = 0 AND %BOTS%
     GROUP BY way
     UNION ALL
     SELECT
@@ -43,17 +44,18 @@ FROM (
         FROM sessions
         WHERE project_id = {project:String} AND %BOTS%
             AND (
-                (session_day BETWEEN {first_day:Date} AND {last_day:Date} AND session_day IN days_in_parts)
-                OR (
-                    session_day NOT BETWEEN {first_day:Date} AND {last_day:Date}
+                (
+                    session_day BETWEEN {first_day:Date} AND {last_day:Date}
                     AND (
-                        session_day = toDate(0)
-                        OR (session_day, session_hash) IN (
-                            SELECT session_day, session_hash
-                            FROM sessions
-                            WHERE project_id = {project:String} AND is_stray = 1
-                        )
+                        session_day NOT BETWEEN {first_whole_day:Date} AND {last_whole_day:Date}
+                        OR session_day IN days_in_parts
                     )
+                )
+                OR session_day = toDate(0)
+                OR (session_day, session_hash, is_bot) IN (
+                    SELECT session_day, session_hash, is_bot
+                    FROM sessions
+                    WHERE project_id = {project:String} AND is_stray = 1
                 )
             )
         GROUP BY session_hash, is_bot
