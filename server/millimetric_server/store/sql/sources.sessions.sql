@@ -4,7 +4,8 @@
 -- Whole days that lie in one part of the table are read from the projection `ways`, by day instead of by visit. Elsewhere
 -- a visit may be in several rows, which are brought together, or outside of the range: days in more parts, the range's
 -- broken days, visits whose ids tell no day, and the few with events on other days than their ids tell. FINAL would do
--- that for all rows, in many times the time. A `way` begins with the source's length (schema/0004).
+-- that for all rows, in many times the time. A `way` begins with the source's length (schema/0004). No PREWHERE: as in
+-- stats.rollup.
 WITH
     toUInt16OrZero(substring(way, 1, 4)) AS source_bytes,
     days_in_parts AS (
@@ -40,7 +41,7 @@ FROM (
             min(entry) AS visit_entry,
             sum(events) AS visit_events,
             sum(paid_events) AS visit_paid,
-            groupUniqArrayArray(visitors) AS visit_visitors
+            groupArrayArray(visitors) AS visit_visitors
         FROM sessions
         WHERE project_id = {project:String} AND %BOTS%
             AND (
@@ -66,3 +67,4 @@ FROM (
 GROUP BY %NAMES%
 ORDER BY events_total DESC, %NAMES%
 LIMIT {limit:UInt32}
+SETTINGS optimize_move_to_prewhere = 0
