@@ -143,9 +143,7 @@ def _ask_both(
     directs: list[Direct] = run_apart(measure_direct, place, again, on_progress=on_progress)
     pairs = list(zip(asked, directs, strict=True))
     for one, direct in pairs:
-        response = RPCS[
-            one.question.rpc
-        ].response  # compared as messages: their bytes have no fixed order of properties
+        response = RPCS[one.question.rpc].response  # the bytes of messages have no fixed order of properties
         if decode_proto(response, one.response) != decode_proto(response, direct.response):
             raise ReadsError(f"{one.question.name}: the answer over gRPC is not the one of its SQL without a server")
     return pairs

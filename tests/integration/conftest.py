@@ -11,6 +11,7 @@ import pytest
 from stores import Engine, open_engine
 
 from support.clickhouse_server import ClickHouseServer
+from support.tools import give_up
 
 _numbers = itertools.count()
 _EMBEDDED = Path(tempfile.gettempdir()) / "millimetric-test-engine"  # one path a process: databases keep tests apart
@@ -27,6 +28,7 @@ def engine(request: pytest.FixtureRequest, tmp_path: Path, clickhouse_server: Cl
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 16 MB."""
     folder = tmp_path / "small"
     folder.mkdir()
     mounted = (
@@ -37,6 +39,6 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         == 0
     )
     if not mounted:
-        pytest.skip("a small disk can only be mounted by root")
+        give_up("a small disk can only be mounted by root")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)  # a failed test may have files open

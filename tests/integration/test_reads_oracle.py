@@ -275,19 +275,20 @@ def test_sources_of_a_person_and_a_bot_that_share_an_id(engine: Engine) -> None:
         _check(asker, "prj_a", request, rows)
 
 
-def test_sources_are_read_from_the_projection_where_days_lie_in_one_part(engine: Engine) -> None:
+def test_sources_are_read_from_the_projection_where_days_lie_in_one_part(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine.append(*(make_row(event_id=f"{n}", session_id=f"{n}-{NOW // (HOUR // 2) + 1}") for n in range(20)))
     request = SourcesRequest(from_=Instant(NOW // DAY * DAY), to=Instant(NOW // DAY * DAY + DAY))
-    with pytest.MonkeyPatch.context() as patch:
-        statements: list[tuple[str, Any]] = []
-        run = engine.store.reads.run
+    statements: list[tuple[str, Any]] = []
+    run = engine.store.reads.run
 
-        def note(statement: str, parameters: Any, cancellation: Any) -> Any:
-            statements.append((statement, parameters))
-            return run(statement, parameters, cancellation)
+    def note(statement: str, parameters: Any, cancellation: Any) -> Any:
+        statements.append((statement, parameters))
+        return run(statement, parameters, cancellation)
 
-        patch.setattr(engine.store.reads, "run", note)
-        assert [row[2] for row in _ask_sources(Asker(engine, NOW), "prj_a", request)] == [20]
+    monkeypatch.setattr(engine.store.reads, "run", note)
+    assert [row[2] for row in _ask_sources(Asker(engine, NOW), "prj_a", request)] == [20]
     ((statement, parameters),) = statements
     plan = engine.store.query(f"EXPLAIN {statement}", parameters)
     assert any("ReadFromMergeTree (ways)" in line for (line,) in plan)
