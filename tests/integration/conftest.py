@@ -3,7 +3,6 @@
 import itertools
 import os
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +13,20 @@ from support.clickhouse_server import ClickHouseServer
 from support.tools import give_up
 
 _numbers = itertools.count()
-_EMBEDDED = Path(tempfile.gettempdir()) / "millimetric-test-engine"  # one path a process: databases keep tests apart
+
+
+@pytest.fixture(scope="session")
+def embedded_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The embedded engine takes one path a process: databases keep tests apart."""
+    return tmp_path_factory.mktemp("engine")
 
 
 @pytest.fixture(params=["chdb", "http"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, clickhouse_server: ClickHouseServer) -> Iterator[Engine]:
+def engine(
+    request: pytest.FixtureRequest, tmp_path: Path, embedded_folder: Path, clickhouse_server: ClickHouseServer
+) -> Iterator[Engine]:
     database = f"test_{next(_numbers)}"
-    url = clickhouse_server.url if request.param == "http" else f"chdb://{_EMBEDDED}"
+    url = clickhouse_server.url if request.param == "http" else f"chdb://{embedded_folder}"
     with open_engine(tmp_path, url, database) as opened:
         yield opened
         opened.store.command(f"DROP DATABASE {database}")
