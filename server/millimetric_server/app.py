@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +29,12 @@ from millimetric_server.store.read_pool import ReadLimits
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
 from millimetric_server.transport.metrics import ServerCollector
+from millimetric_server.workers import WorkerDiedError
 
 log = logging.getLogger(__name__)
 
 _GEOIP_CHECK_S = 30.0
+_DEATH_GRACE_S = 10.0  # beyond a shutdown's time
 
 
 class Server:
@@ -40,6 +43,7 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closing = contextlib.ExitStack()
+        self._dead_worker = ""
         try:
             self.deps = self._build()
             self._open_doors()
@@ -48,8 +52,13 @@ class Server:
             raise
 
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then shut down in order: announce, refuse, finish, flush, load, close."""
+        """Serve until SIGTERM or SIGINT, then shut down in order: announce, refuse, finish, flush, load, close.
+
+        Raises WorkerDiedError, after the same shutdown, when a thread that the server can't do without has ended.
+        """
         deps, settings = self.deps, self._settings
+        for worker in deps.workers:
+            worker.on_death = self._note_death
         with self._closing:
             deps.directory.start()
             self._closing.callback(deps.directory.close)
@@ -64,6 +73,19 @@ class Server:
             log.info("gRPC on %s:%d, HTTP on %s:%d", settings.host, self.grpc_port, settings.host, self.http_port)
             with _event_loop_policy():
                 asyncio.run(self._serve_http())
+        if self._dead_worker:
+            raise WorkerDiedError(
+                f"The server ended because its {self._dead_worker} stopped, see the log above. "
+                "Start it again: acknowledged events are durable."
+            )
+
+    def _note_death(self, worker: str) -> None:
+        """End this process in order, or in any case, because a worker's thread has ended."""
+        self._dead_worker = worker
+        ending = threading.Timer(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, os._exit, (1,))
+        ending.daemon = True
+        ending.start()
+        os.kill(os.getpid(), signal.SIGTERM)
 
     @property
     def grpc_port(self) -> int:
@@ -156,6 +178,8 @@ class Server:
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
         watching = asyncio.create_task(self._watch_geoip())
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            self._dead_worker = "HTTP door"
         log.info("shutting down: finishing calls, then loading what the journal holds")
         self._http.health.is_ending = True
         self._grpc.announce_end()
@@ -166,7 +190,10 @@ class Server:
     async def _watch_geoip(self) -> None:
         while True:
             await asyncio.sleep(_GEOIP_CHECK_S)
-            await asyncio.to_thread(self.deps.countries.reload_if_replaced)
+            try:
+                await asyncio.to_thread(self.deps.countries.reload_if_replaced)
+            except Exception:
+                log.exception("the country database can't be looked at; the one in memory stays")
 
 
 class _QuietServer(uvicorn.Server):

@@ -18,6 +18,7 @@ from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
+from millimetric_server.workers import Worker
 
 # A handler yields each thing it must wait for (a durable commit, rows of a query) and is sent its result.
 # So it is written once, and each door waits in its own way: a thread blocks, an event loop awaits.
@@ -38,6 +39,11 @@ class Deps:
     countries: CountryReader
     trusted_proxies: tuple[Network, ...]
     read_clock_us: Callable[[], int]
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The threads without which the server can't go on."""
+        return self.journal.worker, self.loader.worker
 
 
 class Shape(Enum):

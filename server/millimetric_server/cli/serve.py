@@ -12,6 +12,7 @@ from millimetric_server.control.errors import ControlError, ControlUnavailableEr
 from millimetric_server.journal.migrations import JournalError
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
+from millimetric_server.workers import WorkerDiedError
 
 if TYPE_CHECKING:
     from millimetric_server.app import Server
@@ -23,6 +24,7 @@ _PLANNED = (
     JournalError,
     SchemaError,
     StoreUnavailableError,
+    WorkerDiedError,
     OSError,
 )
 

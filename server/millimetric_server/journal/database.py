@@ -7,12 +7,13 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.workers import Worker, WorkerDiedError, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +21,8 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 _GROUP_MAX = 256
 _RETRY_AFTER_S = 1.0
+# What SQLite raises for the disk's sake. Any other error is one of a piece of work, and fails no other.
+_DISK_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -43,7 +46,7 @@ class _Work(Generic[Item]):
 
     action: Callable[[sqlite3.Connection], Any] | None
     item: Item | None
-    future: "Future[Any]"
+    promise: "Future[Any]" = field(default_factory=make_promise)
     result: Any = None
 
 
@@ -64,60 +67,87 @@ class Writer(Generic[Item]):
         self._append_all = append_all
         self._on_rollback = on_rollback
         self._waiting: queue.SimpleQueue[_Work[Item] | None] = queue.SimpleQueue()
+        self._in_hand: list[_Work[Item]] = []
         self._gate = threading.Lock()  # nothing is queued behind the end
         self._is_closed = False
         self.is_failing = False  # whether the last transaction was rolled back by the disk
-        self._thread = threading.Thread(target=self._run, name="journal-writer", daemon=True)
+        self.worker = Worker("journal-writer", self._run, self._abandon)
 
     def start(self) -> None:
         """Begin to write."""
-        self._thread.start()
+        self.worker.start()
 
     def close(self) -> None:
         """Finish what waits, then stop. Later work fails as overloaded."""
         with self._gate:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            self._waiting.put(None)
-        if self._thread.ident is not None:
-            self._thread.join()
+            if not self._is_closed:
+                self._is_closed = True
+                self._waiting.put(None)
+        self.worker.join()
 
     def append(self, item: Item) -> "Future[Any]":
         """Append the item in a transaction of the writer's thread; the future is as that of `transact`."""
-        return self._queue(_Work(None, item, Future()))
+        return self._queue(_Work(None, item))
 
     def transact(self, action: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
         """Run the action in a transaction of the writer's thread.
 
         The future has the action's result once it is durable, or AppError overloaded, and then nothing was stored.
         """
-        return self._queue(_Work(action, None, Future()))
+        return self._queue(_Work(action, None))
 
     def _queue(self, work: _Work[Item]) -> "Future[Any]":
         with self._gate:
             if self._is_closed:
-                work.future.set_exception(make_overloaded("the server is shutting down", _RETRY_AFTER_S))
+                fail(work.promise, make_overloaded("the server is shutting down", _RETRY_AFTER_S))
             else:
                 self._waiting.put(work)
-        return work.future
+        return work.promise
 
     def _run(self) -> None:
         while group := self._take_group():
-            try:
-                with _transaction(self._connection):
-                    self._carry_out(group)
-            except sqlite3.Error as error:
-                log.error("journal: %d writes failed and were rolled back: %s", len(group), error)  # noqa: TRY400 - expected when a disk is full
-                self.is_failing = True
-                self._fail(group, make_overloaded("the journal is not writable", _RETRY_AFTER_S))
-            except Exception as error:
-                log.exception("journal: a write failed and its group was rolled back")
-                self._fail(group, error)
-            else:
-                self.is_failing = False
-                for work in group:
-                    work.future.set_result(work.result)
+            self._in_hand = group
+            self._write(group)
+
+    def _write(self, group: list[_Work[Item]]) -> None:
+        """Commit the group together and answer it."""
+        try:
+            with _transaction(self._connection):
+                self._carry_out(group)
+        except Exception as error:  # noqa: BLE001 - whoever waits is told
+            self._recover(group, error)
+            return
+        self.is_failing = False
+        for work in group:
+            complete(work.promise, work.result)
+
+    def _recover(self, group: list[_Work[Item]], error: Exception) -> None:
+        """Go on after a rollback. A piece of work that can't be carried out fails alone; the disk fails all of it."""
+        with contextlib.suppress(sqlite3.Error):
+            self._on_rollback()
+        if type(error) in _DISK_ERRORS:
+            log.error("journal: %d writes failed and were rolled back: %s", len(group), error)
+            self.is_failing = True
+            error = make_overloaded("the journal is not writable", _RETRY_AFTER_S)
+        elif len(group) > 1:
+            for work in group:
+                self._write([work])
+            return
+        else:
+            log.error("journal: a write failed and was rolled back", exc_info=error)
+        for work in group:
+            fail(work.promise, error)
+
+    def _abandon(self) -> None:
+        """Answer everybody after the thread's death. Whether the work in hand is durable is not known."""
+        with self._gate:
+            self._is_closed = True
+        for work in self._in_hand:
+            fail(work.promise, WorkerDiedError("the journal's writer died"))
+        with contextlib.suppress(queue.Empty):
+            while True:
+                if (queued := self._waiting.get_nowait()) is not None:
+                    fail(queued.promise, make_overloaded("the server is shutting down", _RETRY_AFTER_S))
 
     def _carry_out(self, group: list[_Work[Item]]) -> None:
         """Do the work in its order; items that follow upon each other are appended together."""
@@ -148,15 +178,11 @@ class Writer(Generic[Item]):
             group.append(work)
         return group
 
-    def _fail(self, group: list[_Work[Item]], error: Exception) -> None:
-        with contextlib.suppress(sqlite3.Error):
-            self._on_rollback()
-        for work in group:
-            work.future.set_exception(error)
-
 
 @contextlib.contextmanager
 def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    if connection.in_transaction:  # the disk refused even the last rollback
+        connection.execute("ROLLBACK")
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield

@@ -24,6 +24,7 @@ from millimetric_server.journal.migrations import migrate
 from millimetric_server.journal.packed_rows import pack_row
 from millimetric_server.journal.recovery import open_whole
 from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
+from millimetric_server.workers import Worker, fail, make_promise
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +84,15 @@ class Journal:
         self.on_append: Callable[[], None] = lambda: None
 
     @property
+    def worker(self) -> Worker:
+        """The thread that writes."""
+        return self._writer.worker
+
+    @property
     def is_accepting(self) -> bool:
-        """Whether there is room, and the last commit reached the disk."""
-        return self._bytes < self._bytes_max and not self._free_space.is_low() and not self._writer.is_failing
+        """Whether there is room, the last commit reached the disk, and the writer lives."""
+        is_writable = not self._writer.is_failing and not self.worker.has_died
+        return is_writable and self._bytes < self._bytes_max and not self._free_space.is_low()
 
     @property
     def waiting_bytes(self) -> int:
@@ -115,9 +122,9 @@ class Journal:
         """
         packed = [pack_row(event.row) for event in events]
         if (refusal := self._check_room(sum(map(len, packed)))) is not None:
-            future: Future[Appended] = Future()
-            future.set_exception(refusal)
-            return future
+            refused = make_promise()
+            fail(refused, refusal)
+            return refused
         appended: Future[Appended] = self._writer.append(_Append(events, packed))
         appended.add_done_callback(lambda _: self.on_append())  # not before: the loader would look too early
         return appended

@@ -18,6 +18,7 @@ from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.eraser import run_erasure
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import migrate
+from millimetric_server.workers import Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +56,9 @@ class Loader:
         self._waiting: list[tuple[int, Future[None]]] = []
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
         self._has_tried = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="loader", daemon=True)
+        self._failures = 0  # in a row
         self._pruned_at = time.monotonic()
+        self.worker = Worker("loader", self._run, self._abandon)
         self.failing_since: float | None = None
 
     def start(self) -> None:
@@ -65,7 +67,7 @@ class Loader:
         Returns when ClickHouse has been tried, or soon, so that the first reads find it ready if it is there.
         """
         self._journal.on_append = self.notify
-        self._thread.start()
+        self.worker.start()
         self._has_tried.wait(_FIRST_TRY_S)
 
     def close(self, timeout_s: float) -> None:
@@ -73,11 +75,11 @@ class Loader:
         with self._wake:
             self._is_closing = True
             self._wake.notify()
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        self.worker.join(timeout_s)
+        if self.worker.is_running:
             log.warning("loader: events remain in the journal; they are loaded at the next start")
             if self._store.is_embedded:  # the engine aborts the process when it is closed while busy
-                self._thread.join()
+                self.worker.join()
 
     def notify(self) -> None:
         """Tell that the journal has new work."""
@@ -92,12 +94,15 @@ class Loader:
         It fails with AppError upstream_failed when ClickHouse does not take them; they stay durable and come later.
         So it does when it refused a row of the entry, which is a dead letter then.
         """
-        future: Future[None] = Future()
+        promise = make_promise()
         with self._wake:
-            self._waiting.append((seq, future))
-            self._has_work = self._is_urgent = True
-            self._wake.notify()
-        return future
+            if self.worker.has_died:
+                fail(promise, _make_delayed())
+            else:
+                self._waiting.append((seq, promise))
+                self._has_work = self._is_urgent = True
+                self._wake.notify()
+        return promise
 
     def prepare(self) -> None:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
@@ -110,28 +115,34 @@ class Loader:
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        failures = 0
         while True:
             try:
-                if not self._store.is_current:
-                    self.prepare()
-                self._wait_for_work()
-                self._drain()
-                failures, self.failing_since = 0, None
-            except StoreUnavailableError as error:
-                failures += 1
-                self._note_failure(error, failures)
-                if self._is_closing:
-                    return
-                self._pause(min(_BACKOFF_MAX_S, 0.1 * 2**failures) * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+                pause_s = self._take_turn()
             except Exception:
                 log.exception("loader: a fault; events stay in the journal, trying again")
-                if self._is_closing:
-                    return
-                self._pause(_BACKOFF_MAX_S)
-            else:
-                if self._is_closing:
-                    return
+                self._note_failure()
+                pause_s = _BACKOFF_MAX_S
+            if self._is_closing:
+                return
+            if pause_s:
+                self._pause(pause_s)
+
+    def _take_turn(self) -> float:
+        """Wait for work and do it; returns how many seconds to pause before the next turn."""
+        try:
+            if not self._store.is_current:
+                self.prepare()
+            self._wait_for_work()
+            self._drain()
+        except StoreUnavailableError as error:
+            self._failures += 1
+            if self._failures == 1:
+                log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+            self._note_failure()
+            jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+            return jitter * min(_BACKOFF_MAX_S, 0.1 * 2.0**self._failures)
+        self._failures, self.failing_since = 0, None
+        return 0.0
 
     def _wait_for_work(self) -> None:
         """Sleep until there is work, then long enough for a block to gather, unless someone waits for it."""
@@ -176,28 +187,35 @@ class Loader:
 
     def _answer_waiting(self) -> None:
         with self._wake:
-            done = [(seq, future) for seq, future in self._waiting if seq <= self._loaded_seq]
-            self._waiting = [(seq, future) for seq, future in self._waiting if seq > self._loaded_seq]
-        for seq, future in done:
+            done = [(seq, promise) for seq, promise in self._waiting if seq <= self._loaded_seq]
+            self._waiting = [(seq, promise) for seq, promise in self._waiting if seq > self._loaded_seq]
+        for seq, promise in done:
             if seq in self._refused_seqs:
-                future.set_exception(make_refused())
+                fail(promise, make_refused())
             else:
-                future.set_result(None)
+                complete(promise, None)
 
     def _pause(self, seconds: float) -> None:
         with self._wake:
             self._has_work = True
             self._wake.wait_for(lambda: self._is_closing, timeout=seconds)
 
-    def _note_failure(self, error: StoreUnavailableError, failures: int) -> None:
+    def _note_failure(self) -> None:
+        if self.failing_since is None:
+            self.failing_since = time.monotonic()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Tell whoever waits that the events come later."""
         with self._wake:
             waiting, self._waiting = self._waiting, []
-        for _, future in waiting:
-            message = "the events are durable, but the analytics store does not take them now: they come later"
-            future.set_exception(AppError(Reason.UPSTREAM_FAILED, message))
-        if failures == 1:
-            self.failing_since = time.monotonic()
-            log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+        for _, promise in waiting:
+            fail(promise, _make_delayed())
+
+
+def _make_delayed() -> AppError:
+    message = "the events are durable, but the analytics store does not take them now: they come later"
+    return AppError(Reason.UPSTREAM_FAILED, message)
 
 
 def make_refused() -> AppError:

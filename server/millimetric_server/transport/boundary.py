@@ -1,6 +1,7 @@
 """The outermost layer of every door: guards, handler, log, metrics; nothing of an exception passes it but AppError."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Generator
@@ -146,10 +147,7 @@ async def wait_async(steps: Steps[Result], call: Call) -> Result:
         waiting = next(steps)
         while True:
             try:
-                result = await asyncio.wrap_future(waiting)
-            except asyncio.CancelledError:
-                call.cancellation.cancel()
-                raise
+                result = await _arrival(waiting)
             except Exception as error:  # noqa: BLE001 - the steps decide what it means
                 waiting = steps.throw(error)
             else:
@@ -157,3 +155,30 @@ async def wait_async(steps: Steps[Result], call: Call) -> Result:
     except StopIteration as stop:
         answer: Result = stop.value
         return answer
+    except asyncio.CancelledError:
+        call.cancellation.cancel()
+        raise
+    finally:
+        steps.close()
+
+
+async def _arrival(waiting: "Future[Result]") -> Result:
+    """Wait for a future of another thread without a hold on it.
+
+    asyncio.wrap_future would pass this task's cancellation on to the future, and so to the thread that completes it
+    for other callers too.
+    """
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def arrive() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    def tell(_: "Future[Result]") -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(arrive)
+
+    waiting.add_done_callback(tell)
+    await arrived
+    return waiting.result()

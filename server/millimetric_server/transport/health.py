@@ -1,6 +1,7 @@
 """What operations ask: /healthz, /readyz, /metrics."""
 
 import asyncio
+from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -29,14 +30,17 @@ class HealthDoor:
         return Response(200, b'{"ok":true}')
 
     async def _check_readiness(self) -> Response:
-        """Ready is: writes are taken. ClickHouse away does not change that, and is told."""
+        """Ready is: writes are taken and loaded. ClickHouse away does not change that, and is told."""
         is_accepting = self._deps.journal.is_accepting
-        is_ready = is_accepting and not self.is_ending
-        body = {
+        dead = [worker.name for worker in self._deps.workers if worker.has_died]
+        is_ready = is_accepting and not dead and not self.is_ending
+        body: dict[str, Any] = {
             "ready": is_ready,
             "journal": "ok" if is_accepting else "refuses",
             "clickhouse": self._describe_clickhouse(),
         }
+        if dead:
+            body["dead"] = dead
         return Response(200 if is_ready else 503, msgspec.json.encode(body))
 
     def _describe_clickhouse(self) -> str:
