@@ -1,18 +1,18 @@
-"""Reads an HTTP request's body within bounds, also after decompression, and notices when its client is gone."""
+"""Reads an HTTP request's body within bounds, and notices when its client is gone."""
 
 import asyncio
 import contextlib
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from millimetric_server.call import Call
-from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
+from millimetric_server.errors import AppError
+from millimetric_server.transport.unpack import too_large, unpack
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
-# A client that is still sending would not read a refusal, so this much too much is read and thrown away.
-_DRAIN_FACTOR = 8
-_GZIP = 16 + zlib.MAX_WBITS
+_SKIP_FACTOR = 8
+# What is read of a body whose key stands in it, and nobody knows yet whose it is. Browsers send no larger beacon.
+BEACON_BYTES_MAX = 64 * 1024
 
 
 class ClientGoneError(Exception):
@@ -20,26 +20,64 @@ class ClientGoneError(Exception):
 
 
 async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes | AppError:
-    """Return the whole body, or the error that stands in its place: payload_too_large, invalid_payload.
+    """Return the whole body, unpacked, or the error that stands in its place: payload_too_large, invalid_payload."""
+    body = await read_plain(headers, receive, bytes_max)
+    if isinstance(body, AppError):
+        return body
+    return unpack(body, headers.get("content-encoding", "identity"), bytes_max)
 
-    The error is returned and not raised because whoever calls is authenticated before it is told.
+
+async def read_plain(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes | AppError:
+    """Return the whole body as it was sent, or payload_too_large, which is known as soon as too much is announced."""
+    parts = []
+    size = _read_length(headers)
+    coming = _read_parts(receive)
+    if size <= bytes_max:
+        size = 0
+        async for part in coming:
+            size += len(part)
+            if size > bytes_max:
+                break
+            parts.append(part)
+    if size > bytes_max:
+        parts.clear()
+        await _skip(headers, coming, bytes_max)
+        return too_large(bytes_max)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+async def skip_body(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> None:
+    """Read the body of a refused call, and keep nothing of it, if the connection ends with the answer.
+
+    A client that is still sending when its connection is closed may not get to read the refusal. Where the connection
+    goes on, the HTTP server reads the body behind the answer.
     """
-    parts, size, more = [], 0, True
+    await _skip(headers, _read_parts(receive), bytes_max)
+
+
+async def _skip(headers: Mapping[str, str], coming: AsyncIterator[bytes], bytes_max: int) -> None:
+    if "close" not in headers.get("connection", "").lower() or "expect" in headers:
+        return
+    size = 0
+    async for part in coming:
+        size += len(part)
+        if size > bytes_max * _SKIP_FACTOR:
+            return
+
+
+def _read_length(headers: Mapping[str, str]) -> int:
+    text = headers.get("content-length", "")
+    return int(text) if text.isdecimal() else 0
+
+
+async def _read_parts(receive: Receive) -> AsyncIterator[bytes]:
+    more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientGoneError
-        part, more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size <= bytes_max:
-            parts.append(part)
-        elif size > bytes_max * _DRAIN_FACTOR:
-            break
-    if size > bytes_max:
-        return _too_large(bytes_max)
-    body = parts[0] if len(parts) == 1 else b"".join(parts)
-    encoding = headers.get("content-encoding", "identity")
-    return body if encoding == "identity" else _decompress(body, encoding, bytes_max)
+        more = message.get("more_body", False)
+        yield message.get("body", b"")
 
 
 @contextlib.asynccontextmanager
@@ -59,20 +97,3 @@ async def _wait_until_gone(receive: Receive, call: Call) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     call.cancellation.cancel()
-
-
-def _decompress(body: bytes, encoding: str, bytes_max: int) -> bytes | AppError:
-    if encoding != "gzip":
-        return invalid_payload((Violation("content-encoding", "must be gzip or identity"),))
-    stream = zlib.decompressobj(_GZIP)
-    try:
-        plain = stream.decompress(body, bytes_max + 1)
-    except zlib.error:
-        return invalid_payload((Violation("body", "is not gzip, as content-encoding says"),))
-    if len(plain) > bytes_max:
-        return _too_large(bytes_max)
-    return plain if stream.eof else invalid_payload((Violation("body", "ends in the middle of its gzip stream"),))
-
-
-def _too_large(bytes_max: int) -> AppError:
-    return AppError(Reason.PAYLOAD_TOO_LARGE, f"the body is larger than {bytes_max} bytes: send fewer events at once")

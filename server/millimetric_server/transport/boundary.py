@@ -99,6 +99,18 @@ def admit(call: Call, deps: Deps) -> AppError | None:
     return None
 
 
+def refuse_early(call: Call, deps: Deps) -> AppError | None:
+    """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
+    error = admit(call, deps)
+    return None if error is None else refuse(call, error)
+
+
+def refuse(call: Call, error: AppError) -> AppError:
+    """Log and count a call that is refused before it is carried out; returns what its caller is told."""
+    count_call(call, error, time.perf_counter())
+    return _note_failure(call, error)
+
+
 def is_only_early(call: Call, error: AppError) -> bool:
     """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
     return call.rpc.shape is Shape.BOTH and error.reason is Reason.RATE_LIMITED

@@ -19,8 +19,8 @@ from protobuf.wkt import Any as AnyDetail
 
 from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
-from millimetric_server.transport.body import Receive, read_body, watch_client
-from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_async
+from millimetric_server.transport.body import Receive, read_body, skip_body, watch_client
+from millimetric_server.transport.boundary import Reply, make_request_id, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, find_proto_class
 from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
@@ -74,36 +74,43 @@ class ConnectDoor:
         if found is None or request.method != "POST":
             return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
         rpc, _ = found
+        call = self.make_call(rpc, request.headers, request.peer)
+        if (error := refuse_early(call, self._deps)) is not None:
+            await skip_body(request.headers, request.receive, self._body_bytes_max)
+            return _make_error_response(error)
         format_name = _CONTENT_TYPES.get(read_content_type(request.headers), "")
         body = await read_body(request.headers, request.receive, self._body_bytes_max)
         if not format_name and not isinstance(body, AppError):
             body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
-        reply = await self._run(rpc, _Body(format_name, body), request.headers, request.peer, request.receive)
+        reply = await self._run(call, _Body(format_name, body), request.receive)
         if reply.error is not None:
             return _make_error_response(reply.error)
         return Response(200, reply.body, f"application/{format_name}".encode())
 
-    async def _run(
-        self, rpc: Rpc, body: "_Body", headers: Mapping[str, str], peer: str, receive: Receive | None = None
-    ) -> Reply[bytes]:
+    def make_call(self, rpc: Rpc, headers: Mapping[str, str], peer: str) -> Call:
+        """Make a call whose body is not known yet: enough for the guards that look at its headers."""
+        return Call(
+            rpc=rpc,
+            door="connect",
+            headers=headers,
+            peer=peer,
+            decode=rpc.request,
+            received_at=self._deps.read_clock_us(),
+            request_id=make_request_id(),
+        )
+
+    async def _run(self, call: Call, body: "_Body", receive: Receive | None = None) -> Reply[bytes]:
         is_proto = body.format_name == "proto"
 
         def decode() -> Any:
             if isinstance(body.data, AppError):
                 raise body.data
             if is_proto:
-                return decode_proto(rpc.request, body.data)
-            return self._rpcs[rpc.path][1].decode_connect(body.data)
+                return decode_proto(call.rpc.request, body.data)
+            return self._rpcs[call.rpc.path][1].decode_connect(body.data)
 
-        call = Call(
-            rpc=rpc,
-            door="connect",
-            headers=headers,
-            peer=peer,
-            decode=decode,
-            received_at=self._deps.read_clock_us(),
-            request_id=make_request_id(),
-        )
+        call.decode = decode
+        call.received_at = self._deps.read_clock_us()
         steps = run(call, self._deps, encode_proto if is_proto else encode_connect)
         async with watch_client(receive, call):
             return await wait_async(steps, call)
@@ -115,7 +122,7 @@ class ConnectDoor:
         async def answer(body: "_Body", context: RequestContext[Any, Any]) -> bytes:
             peer = (context.client_address or "").rpartition(":")[0]
             headers = {name.lower(): value for name, value in context.request_headers.allitems()}
-            reply = await self._run(rpc, body, headers, peer)
+            reply = await self._run(self.make_call(rpc, headers, peer), body)
             if reply.error is not None:
                 raise _make_connect_error(reply.error)
             return reply.body

@@ -10,8 +10,8 @@ from google.api import annotations_pb2
 
 from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Violation, invalid_payload
-from millimetric_server.transport.body import read_body, watch_client
-from millimetric_server.transport.boundary import make_request_id, run, wait_async
+from millimetric_server.transport.body import BEACON_BYTES_MAX, read_body, read_plain, skip_body, watch_client
+from millimetric_server.transport.boundary import make_request_id, refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
 from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
@@ -69,29 +69,18 @@ class RestDoor:
 
     async def answer(self, request: Request, route: Route, variables: Mapping[str, str]) -> Response:
         """Carry out a call."""
-        headers = request.headers
-        body: bytes | AppError = b""
-        if route.has_body:
-            body = await read_body(headers, request.receive, self._body_bytes_max)
-            headers = _take_key_of_beacon(headers, body)
-
-        def decode() -> Any:
-            if not route.has_body:
-                return decode_params(route.rpc.request, request.query, variables)
-            if isinstance(body, AppError):
-                raise body
-            _check_content_type(headers)
-            return route.decoder.decode(body)
-
         call = Call(
             rpc=route.rpc,
             door="rest",
-            headers=headers,
+            headers=request.headers,
             peer=request.peer,
-            decode=decode,
+            decode=lambda: decode_params(route.rpc.request, request.query, variables),
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
+        if route.has_body and (error := await self._take_body(request, route, call)) is not None:
+            await skip_body(request.headers, request.receive, self._body_bytes_max)
+            return make_error_response(error)
         if route.rpc.shape is Shape.RESPONSES:
             opened = await answer_export(call, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else opened
@@ -100,6 +89,29 @@ class RestDoor:
         if reply.error is not None:
             return make_error_response(reply.error)
         return Response(route.rpc.http_status, reply.body)
+
+    async def _take_body(self, request: Request, route: Route, call: Call) -> AppError | None:
+        """Give the call its body, once its headers say that it may be read; returns why they do not."""
+        body: bytes | AppError | None = None
+        if is_beacon(request.headers):
+            body = await read_plain(call.headers, request.receive, BEACON_BYTES_MAX)
+            if isinstance(body, AppError):
+                return refuse(call, body)
+            call.headers = _take_key_of_beacon(call.headers, body)
+        if (error := refuse_early(call, self._deps)) is not None:
+            return error
+        if body is None:
+            body = await read_body(call.headers, request.receive, self._body_bytes_max)
+
+        def decode() -> Any:
+            if isinstance(body, AppError):
+                raise body
+            _check_content_type(call.headers)
+            return route.decoder.decode(body)
+
+        call.decode = decode
+        call.received_at = self._deps.read_clock_us()
+        return None
 
 
 def make_error_response(error: AppError) -> Response:
@@ -123,10 +135,16 @@ def _check_content_type(headers: Mapping[str, str]) -> None:
         raise invalid_payload((Violation("content-type", "must be application/json"),))
 
 
-def _take_key_of_beacon(headers: Mapping[str, str], body: bytes | AppError) -> Mapping[str, str]:
-    """A beacon can't send headers, so its public key may stand in the body, and only there."""
-    if "authorization" in headers or read_content_type(headers) != _BEACON_TYPE or isinstance(body, AppError):
-        return headers
+def is_beacon(headers: Mapping[str, str]) -> bool:
+    """A beacon can't send headers, so its public key may stand in the body, and only there; never in a packed one."""
+    return (
+        "authorization" not in headers
+        and read_content_type(headers) == _BEACON_TYPE
+        and headers.get("content-encoding", "identity") == "identity"
+    )
+
+
+def _take_key_of_beacon(headers: Mapping[str, str], body: bytes) -> Mapping[str, str]:
     try:
         key = msgspec.json.decode(body, type=_BeaconKey).key
     except (msgspec.DecodeError, UnicodeError, RecursionError):
