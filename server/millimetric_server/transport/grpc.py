@@ -105,7 +105,7 @@ class FaultInterceptor(grpc.ServerInterceptor):
                     raise
                 request_id = make_request_id()
                 log.exception("gRPC %s: a fault [%s]", handler_call_details.method, request_id)
-                return refuse(context, make_internal_error(request_id))
+                refuse(context, make_internal_error(request_id))
 
         return grpc.unary_unary_rpc_method_handler(guarded, handler.request_deserializer, handler.response_serializer)
 
@@ -140,10 +140,12 @@ def _make_behaviour(rpc: Rpc, deps: Deps, body_bytes_max: int) -> Behaviour:
         if rpc.is_read and not context.add_callback(call.cancellation.cancel):  # it is called at the end in any case
             call.cancellation.cancel()
         reply = wait_blocking(run(call, deps, encode_proto))
-        return reply.body if reply.error is None else refuse(context, reply.error)
+        if reply.error is not None:
+            refuse(context, reply.error)
+        return reply.body
 
     return answer
 
 
 def _answer_unknown(_body: bytes, context: grpc.ServicerContext) -> bytes:
-    return refuse(context, AppError(Reason.NOT_FOUND, "this server has no such method"))
+    refuse(context, AppError(Reason.NOT_FOUND, "this server has no such method"))

@@ -1,6 +1,8 @@
 """A gRPC call's context as the core sees it, and a planned error as gRPC tells it."""
 
+import math
 from collections.abc import Callable, Mapping
+from typing import NoReturn
 from urllib.parse import unquote
 
 import grpc
@@ -12,6 +14,10 @@ from millimetric_server.messages import Message
 from millimetric_server.transport.boundary import make_request_id
 from millimetric_server.transport.codec_proto import decode_proto
 from millimetric_server.transport.error_details import make_details
+
+# gRFC A6: a client with a retry policy waits for so many milliseconds, or does not try again.
+_PUSHBACK, _NEVER = "grpc-retry-pushback-ms", "-1"
+_RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
 def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps, decode: Callable[[], Message]) -> Call:
@@ -35,16 +41,23 @@ def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int) -> Message:
     return decode_proto(rpc.request, body)
 
 
-def refuse(context: grpc.ServicerContext, error: AppError) -> bytes:
-    """End the call with a planned error; returns the empty message that grpcio wants."""
-    code = error.failure.code
-    status = Status(code=code.value[0], message=error.message)
+def refuse(context: grpc.ServicerContext, error: AppError) -> NoReturn:
+    """End the call with a planned error. Before any message of an answer the end is Trailers-Only: clients retry it."""
+    context.set_trailing_metadata(make_trailers(error))
+    context.abort(error.failure.code, error.message)
+
+
+def make_trailers(error: AppError) -> tuple[tuple[str, str | bytes], ...]:
+    """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
+    status = Status(code=error.failure.code.value[0], message=error.message)
     for detail in make_details(error):
         status.details.add().Pack(detail)
-    context.set_code(code)
-    context.set_details(error.message)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    return b""
+    details = ("grpc-status-details-bin", status.SerializeToString())
+    if error.retry_after_s is not None:
+        return details, (_PUSHBACK, str(math.ceil(error.retry_after_s * 1000)))
+    if error.failure.code in _RETRIED_CODES and not error.failure.is_retryable:
+        return details, (_PUSHBACK, _NEVER)
+    return (details,)
 
 
 def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
