@@ -7,10 +7,11 @@ from millimetric_server.errors import AppError, Reason
 
 
 def check_origin(call: Call, _deps: Deps) -> None:
-    """Raise AppError origin_not_allowed for a public key from elsewhere; other kinds have no origin."""
-    if call.key.kind is not KeyKind.PUBLIC:
-        return
-    if not matches_origin(call.headers.get("origin"), call.project.origins):
+    """Raise AppError origin_not_allowed for a public key from elsewhere, and for any key with two origins."""
+    origin = call.headers.get("origin")
+    if origin is not None and "," in origin:  # sent twice, and joined by the door: each hop might read another one
+        raise AppError(Reason.ORIGIN_NOT_ALLOWED, "there is more than one origin: send it once")
+    if call.key.kind is KeyKind.PUBLIC and not matches_origin(origin, call.project.origins):
         raise AppError(
             Reason.ORIGIN_NOT_ALLOWED,
             "this origin is not in the project's list: add it with `millimetric origin add`",

@@ -61,7 +61,12 @@ def make_trailers(error: AppError) -> tuple[tuple[str, str | bytes], ...]:
 
 
 def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
-    return {name: value for name, value in context.invocation_metadata() if isinstance(value, str)}
+    """What is sent twice is its values joined by a comma, as HTTP has it: no value hides another."""
+    headers: dict[str, str] = {}
+    for name, value in context.invocation_metadata():
+        if isinstance(value, str):
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
 
 
 def _read_peer(peer: str) -> str:
