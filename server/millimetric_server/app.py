@@ -26,6 +26,8 @@ from millimetric_server.server_secrets import load_secrets
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 from millimetric_server.store.read_pool import ReadLimits
+from millimetric_server.store.statements import read_all_statements
+from millimetric_server.store.time_zones import read_zones
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
 from millimetric_server.transport.metrics import ServerCollector
@@ -101,6 +103,8 @@ class Server:
     def _build(self) -> Deps:
         settings = self._settings
         data = settings.data_path
+        read_zones()
+        read_all_statements()
         secrets = load_secrets(settings)
         store = ClickHouse(
             settings.resolved_clickhouse_url,

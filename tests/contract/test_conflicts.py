@@ -1,5 +1,7 @@
 """The same event_id with other content: counted and logged for the operator, without a word of the content."""
 
+from reads import wait_until
+
 from contract.doors import WireCall
 from contract.projects import Tenant
 from contract.stage import Stage
@@ -24,4 +26,7 @@ def test_a_conflict_is_counted_and_logged(stage: Stage, tenant: Tenant) -> None:
     assert _count_conflicts(stage) == before
     assert _track(stage, tenant, "login")
     assert _count_conflicts(stage) == before + 1
-    assert any(tenant.project_id in line and " WARNING " in line for line in stage.server.log.splitlines())
+    wait_until(
+        lambda: any(tenant.project_id in line and " WARNING " in line for line in stage.server.log.splitlines()),
+        "the log has the conflict",
+    )

@@ -42,7 +42,9 @@ class Engine:
         erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(10)
         self.loader.notify()
         deadline = time.monotonic() + 30
-        while (erasure := self.erasures.find(project_id, erasure_id)) is None or erasure.completed_at is None:
+        while (
+            erasure := self.erasures.find(project_id, erasure_id).result(10)
+        ) is None or erasure.completed_at is None:
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return {**erasure.rows_removed, "residual": erasure.residual}

@@ -18,10 +18,12 @@ from stores import NOW, make_row
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.journal.blocks import Settlement
+from millimetric_server.journal import dead_letters
+from millimetric_server.journal.blocks import RefusedRows, Settlement
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.migrations import JournalError
+from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
 from millimetric_server.journal.seen import NewEvent
 from support.server_process import ServerProcess
 from support.tools import give_up
@@ -204,6 +206,22 @@ def test_a_journal_of_the_version_before_is_brought_forward(tmp_path: Path) -> N
     assert appended.seq == 5
     journal.close()
     open_journal(tmp_path).close()
+
+
+def test_dead_letters_of_an_older_journal_are_found_and_forgotten_when_they_go(tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    row = make_row(event_id="refused")
+    refused = RefusedRows("prj_a", 1, COLUMN_COUNT, pack_row(row), "reason", "message")
+    journal.transact(lambda connection: dead_letters.insert(connection, [refused], 1)).result(5)
+    journal.close()
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as connection:
+        connection.executescript("DROP TRIGGER dead_letter_gone; DROP TABLE dead_letter_ids; PRAGMA user_version = 2")
+    journal = open_journal(tmp_path)
+    assert journal.find_dead_letters("prj_a", ["refused", "other"]).result(5) == {("refused", row.received_at)}
+    journal.transact(lambda connection: dead_letters.ask_for_retry(connection, [], "")).result(5)
+    assert journal.take_back_dead_letters() == 1
+    assert journal.find_dead_letters("prj_a", ["refused"]).result(5) == set()
+    journal.close()
 
 
 def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import grpc
 import httpx
 import pytest
+from reads import wait_until
 
 from millimetric.v1 import (
     attribution_pb2,
@@ -196,7 +197,7 @@ def test_no_address_agent_or_redacted_value_is_left_anywhere() -> None:
         assert b"sessions entry " in dumped
         assert _find(dumped) == []
         assert _find("".join(answers).encode()) == []
-        assert "Track over rest: invalid_payload" in server.log
+        wait_until(lambda: "Track over rest: invalid_payload" in server.log, "the log has the refusal")
 
 
 def test_what_is_searched_for_would_be_found() -> None:

@@ -272,6 +272,7 @@ def test_a_row_that_a_roll_up_refuses_waits_and_is_stored_once(engine: Engine) -
 
 def test_whoever_repeats_a_dead_letter_and_waits_for_the_store_is_not_told_that_it_is_there(engine: Engine) -> None:
     append_refused(engine, make_rows(1, [0]))
-    assert engine.journal.has_dead_letter("prj_a", ["e0"])
-    assert not engine.journal.has_dead_letter("prj_a", ["e1"])
-    assert not engine.journal.has_dead_letter("prj_b", ["e0"])
+    received_at = make_rows(1, [0])[0].received_at
+    assert engine.journal.find_dead_letters("prj_a", ["e0"]).result(10) == {("e0", received_at)}
+    assert engine.journal.find_dead_letters("prj_a", ["e1"]).result(10) == set()
+    assert engine.journal.find_dead_letters("prj_b", ["e0"]).result(10) == set()

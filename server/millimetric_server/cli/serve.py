@@ -1,6 +1,5 @@
 """`millimetric serve`."""
 
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting
 from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.journal.migrations import JournalError
+from millimetric_server.log_writer import logging_to_stderr
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
 from millimetric_server.workers import WorkerDiedError
@@ -51,14 +51,14 @@ def serve(**flags: Any) -> None:
 
 def run_server(settings: Settings, on_ready_to_run: "Callable[[Server], None] | None" = None) -> None:
     """Run the server until a signal ends it; `on_ready_to_run` is called when all is open but nothing answers yet."""
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)-7s %(name)s: %(message)s")
-    from millimetric_server.app import Server  # the engine's libraries are loaded only to serve
-
     try:
-        server = Server(settings)
-        if on_ready_to_run is not None:
-            on_ready_to_run(server)
-        server.run()
+        with logging_to_stderr(settings.log_level):
+            from millimetric_server.app import Server  # the engine's libraries are loaded only to serve
+
+            server = Server(settings)
+            if on_ready_to_run is not None:
+                on_ready_to_run(server)
+            server.run()
     except _PLANNED as error:
         raise click.ClickException(f"{_explain(error, settings)}\nRun `millimetric doctor` to see more.") from error
 

@@ -9,8 +9,7 @@ from millimetric_server.messages import GetErasureResponse, Instant
 
 def get_erasure(call: Call, deps: Deps) -> Steps:
     """Answer the erasure's state and figures. Raises AppError not_found, also for another project's."""
-    yield from ()  # nothing to wait for
-    erasure = deps.erasures.find(call.project.project_id, call.request)
+    erasure = yield deps.erasures.find(call.project.project_id, call.request)
     if erasure is None:
         raise AppError(Reason.NOT_FOUND, "the project has no such erasure")
     return GetErasureResponse(

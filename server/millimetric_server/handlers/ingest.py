@@ -58,7 +58,7 @@ def store_events(
     if ack is Ack.STORED:
         yield deps.loader.wait_loaded(appended.seq)
         repeated = [row.event_id for row, first in zip(rows, appended.firsts, strict=True) if first is not None]
-        if repeated and deps.journal.has_dead_letter(call.project.project_id, repeated):
+        if repeated and (yield deps.journal.find_dead_letters(call.project.project_id, repeated)):
             raise make_refused()
     return rows, appended
 

@@ -13,7 +13,7 @@ from millimetric_server.messages import Interval, Metric, StatsResponse, StatsRo
 from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.filters import Conditions, add_filters, read_day
 from millimetric_server.store.statements import read_statement
-from millimetric_server.store.time_zones import DAY_US, HOUR_US, has_whole_hours
+from millimetric_server.store.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.validate.reads import GROUP_COLUMNS, StatsPlan
 
 
@@ -111,7 +111,7 @@ def _read_rows(rows: Rows, plan: StatsPlan) -> list[StatsRow]:
     has_bucket = plan.interval is not Interval.UNSPECIFIED
     columns = dict(zip(["bucket"] * has_bucket + [*plan.group_by, "value"], zip(*rows, strict=True), strict=True))
     if has_bucket:
-        zone = ZoneInfo(plan.timezone)
+        zone = find_zone(plan.timezone)
         write_bucket = functools.cache(lambda bucket: _write_bucket(bucket, zone))  # many rows share one
         columns["bucket"] = tuple(map(write_bucket, columns["bucket"]))
     return list(map(StatsRow, *(columns.get(name, repeat(UNSET)) for name in StatsRow.__struct_fields__)))

@@ -1,6 +1,6 @@
 """Dead letters: rows that ClickHouse refused, set aside in the journal until somebody has them tried again."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from millimetric_server.journal.blocks import RefusedRows
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, UnreadableRowsError, unpack_rows
 
+_EVENT_ID, _RECEIVED_AT = COLUMN_NAMES.index("event_id"), COLUMN_NAMES.index("received_at")
 _COLUMNS = "dead_letter_id, project_id, row_count, column_count, rows, refused_at, reason, message, is_retried"
 
 
@@ -43,11 +44,26 @@ class DeadLetter:
 def insert(connection: Connection, refused: Sequence[RefusedRows], now_us: int) -> None:
     """Set rows aside, in the transaction that takes them out of the entries."""
     for one in refused:
-        connection.execute(
+        (dead_letter_id,) = connection.execute(
             "INSERT INTO dead_letters (project_id, row_count, column_count, rows, refused_at, reason, message) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING dead_letter_id",
             (one.project_id, one.row_count, one.column_count, one.rows, now_us, one.reason, one.message),
-        )
+        ).fetchone()
+        _enter_ids(connection, dead_letter_id, one)
+
+
+def enter_all_ids(connection: Connection) -> None:
+    """Enter the event ids of all dead letters into their index, as for a file that had none."""
+    for (dead_letter_id,) in connection.execute("SELECT dead_letter_id FROM dead_letters").fetchall():
+        values = connection.execute(f"SELECT {_COLUMNS} FROM dead_letters WHERE dead_letter_id = ?", (dead_letter_id,))
+        _enter_ids(connection, dead_letter_id, DeadLetter(*values.fetchone()))
+
+
+def find(connection: Connection, project_id: str, event_ids: Collection[str]) -> set[tuple[str, int]]:
+    """Find which events of the project are dead letters: event_id and received_at of each."""
+    places = ", ".join("?" * len(event_ids))
+    statement = f"SELECT event_id, received_at FROM dead_letter_ids WHERE project_id = ? AND event_id IN ({places})"
+    return set(connection.execute(statement, (project_id, *event_ids)).fetchall())
 
 
 def read(
@@ -86,3 +102,15 @@ def take_back(connection: Connection) -> tuple[int, int]:
 def delete(connection: Connection, dead_letter_ids: Sequence[int]) -> None:
     """Remove dead letters for good."""
     connection.executemany("DELETE FROM dead_letters WHERE dead_letter_id = ?", [(one,) for one in dead_letter_ids])
+
+
+def _enter_ids(connection: Connection, dead_letter_id: int, letter: RefusedRows | DeadLetter) -> None:
+    """A trigger takes them out again when the dead letter goes."""
+    try:
+        rows = unpack_rows(letter.rows, letter.row_count, letter.column_count)
+    except UnreadableRowsError:
+        return
+    connection.executemany(
+        "INSERT OR IGNORE INTO dead_letter_ids VALUES (?, ?, ?, ?)",
+        [(letter.project_id, row[_EVENT_ID], row[_RECEIVED_AT], dead_letter_id) for row in rows],
+    )

@@ -75,10 +75,15 @@ class Erasures:
 
         return self._journal.transact(insert)
 
-    def find(self, project_id: str, erasure_id: str) -> Erasure | None:
-        """Find an erasure of this project."""
-        found = self._select("project_id = ? AND erasure_id = ?", (project_id, erasure_id))
-        return found[0] if found else None
+    def find(self, project_id: str, erasure_id: str) -> "Future[Erasure | None]":
+        """Find an erasure of this project; the future has it, or None."""
+        statement = f"SELECT {_FIELDS} FROM erasures WHERE erasure_id = ? AND project_id = ?"
+
+        def read(connection: Connection) -> Erasure | None:
+            row = connection.execute(statement, (erasure_id, project_id)).fetchone()
+            return None if row is None else _read_erasure(row)
+
+        return self._journal.lookups.submit(read)
 
     def read_pending(self) -> list[Erasure]:
         """List what is queued or was cut short, oldest first."""

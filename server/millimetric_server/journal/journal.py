@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import chain
@@ -20,6 +20,7 @@ from millimetric_server.journal.blocks import Block, Entry, EntryWriter, Piece, 
 from millimetric_server.journal.database import Writer, connect, make_overloaded
 from millimetric_server.journal.free_space import FreeSpace
 from millimetric_server.journal.ledger import FORGOTTEN, Account, Notes, Outcome, count_events, read_accounts
+from millimetric_server.journal.lookups import Lookups
 from millimetric_server.journal.migrations import migrate
 from millimetric_server.journal.packed_rows import pack_row
 from millimetric_server.journal.recovery import open_whole
@@ -78,6 +79,7 @@ class Journal:
         self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
+        self.lookups = Lookups(path)
         self._bytes = self.measure_backlog().bytes
         self._notes = Notes()
         self._writer = Writer(self._connection, self._append_all, on_rollback=self._recount)
@@ -106,12 +108,15 @@ class Journal:
 
     def start(self) -> None:
         """Begin to accept writes."""
+        self._free_space.start()
         self._writer.start()
 
     def close(self) -> None:
         """Make durable what waits, then close the file."""
         self.flush_notes()
         self._writer.close()
+        self._free_space.close()
+        self.lookups.close()
         self._reader.close()
         self._connection.close()
 
@@ -134,7 +139,7 @@ class Journal:
         return self._writer.transact(action)
 
     def read(self, statement: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Read what is committed, beside the writer."""
+        """Read what is committed, beside the writer, in this thread: for workers. Callers take `lookups`."""
         with self._reader_lock:
             return self._reader.execute(statement, parameters).fetchall()
 
@@ -232,11 +237,9 @@ class Journal:
         rows: int = self._writer.transact(take_back).result()
         return rows
 
-    def has_dead_letter(self, project_id: str, event_ids: Sequence[str]) -> bool:
-        """Tell whether ClickHouse refused one of these events of the project."""
-        with self._reader_lock:
-            letters = dead_letters.read(self._reader, project_id=project_id)
-        return any(row["event_id"] in event_ids for letter in letters for row in letter.describe())
+    def find_dead_letters(self, project_id: str, event_ids: Collection[str]) -> "Future[set[tuple[str, int]]]":
+        """Find which of these events of the project ClickHouse refused; the future has event_id and received_at."""
+        return self.lookups.submit(lambda connection: dead_letters.find(connection, project_id, event_ids))
 
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""

@@ -7,9 +7,10 @@ from typing import Any
 
 import msgspec
 
+from millimetric_server.journal import dead_letters
 from millimetric_server.journal.packed_rows import pack_values
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _decode_rows_1 = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _COLUMN_COUNT_1 = 25
@@ -45,6 +46,7 @@ def migrate(connection: Connection) -> int:
             _upgrade_1(connection)
         else:
             _run(connection, _read_schema())
+        dead_letters.enter_all_ids(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:

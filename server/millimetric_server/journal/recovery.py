@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from millimetric_server.journal import dead_letters
 from millimetric_server.journal.database import connect
 from millimetric_server.journal.ledger import Outcome, count_events, read_accounts
 from millimetric_server.journal.migrations import JournalError, migrate
@@ -116,6 +117,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
         with suppress(sqlite3.DatabaseError):
             for row in damaged.execute("SELECT project_id, outcome, reason, events FROM ledger").fetchall():
                 _copy_row(connection, "ledger", row)
+        dead_letters.enter_all_ids(connection)
         _number_on(connection)
         _balance(connection)
         connection.execute("COMMIT")

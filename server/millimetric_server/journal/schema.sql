@@ -40,6 +40,18 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     is_retried INTEGER NOT NULL DEFAULT 0
 );
 
+-- Which events the dead letters hold, so that one is found without unpacking all of them.
+CREATE TABLE IF NOT EXISTS dead_letter_ids (
+    project_id TEXT NOT NULL,
+    event_id TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    dead_letter_id INTEGER NOT NULL,
+    PRIMARY KEY (project_id, event_id, received_at, dead_letter_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS dead_letter_ids_letter ON dead_letter_ids (dead_letter_id);
+CREATE TRIGGER IF NOT EXISTS dead_letter_gone AFTER DELETE ON dead_letters
+BEGIN DELETE FROM dead_letter_ids WHERE dead_letter_id = old.dead_letter_id; END;
+
 -- What became of the events of each project: received, stored, duplicate, rejected, dropped. Changed in the same
 -- transactions as entries and dead letters, so that in every snapshot received is the sum of all the others.
 CREATE TABLE IF NOT EXISTS ledger (

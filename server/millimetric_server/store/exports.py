@@ -85,10 +85,8 @@ class ExportReader:
         if self._is_closed:
             return
         self._is_closed = self._is_complete = True
-        if self._file is not None:
-            self._file.close()
         self._data = memoryview(b"")
-        self._store.reads.export_slots.release()
+        self._store.reads.end_export(self._file)
 
     def _read_page(self) -> bool:
         page = _read_page(self._store, self._selection, self._end, is_first=not self._is_begun)

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.store.cancellation import Cancellation
@@ -92,6 +92,18 @@ class ReadPool:
         A cancelled call ends its running query. The future fails with AppError upstream_failed, overloaded.
         """
         return self._exporters.submit(self._export, work, mark, cancellation)
+
+    def end_export(self, file: IO[bytes] | None) -> None:
+        """Give an export's place back once its file is closed, which frees the disk and so may take long."""
+        if file is None:
+            self.export_slots.release()
+            return
+        try:
+            closing = self._exporters.submit(file.close)
+        except RuntimeError:  # the server is closing: the file goes with the process
+            self.export_slots.release()
+        else:
+            closing.add_done_callback(lambda _: self.export_slots.release())
 
     def close(self) -> None:
         """Finish running reads."""

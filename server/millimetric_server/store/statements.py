@@ -4,6 +4,13 @@ import functools
 from importlib import resources
 
 
+def read_all_statements() -> None:
+    """Read every file now, so that no handler waits for one later."""
+    for file in resources.files(__package__).joinpath("sql").iterdir():
+        if file.name.endswith(".sql"):
+            read_statement(file.name.removesuffix(".sql"))
+
+
 @functools.cache
 def read_statement(name: str) -> str:
     """Read sql/<name>.sql without its comments; `name` is `<handler>.<query>`."""

@@ -1,7 +1,6 @@
 """What the reads must look like."""
 
 from collections.abc import Iterable, Sequence
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -19,7 +18,7 @@ from millimetric_server.messages import (
     StatsRequest,
 )
 from millimetric_server.store.filters import Conditions, FilterError, add_filters, clamp_time
-from millimetric_server.store.time_zones import DAY_US, HOUR_US
+from millimetric_server.store.time_zones import DAY_US, HOUR_US, find_zone
 from millimetric_server.validate.events import CHARS_MAX
 
 # Group columns as callers name them, and as the tables do.
@@ -196,8 +195,8 @@ def read_timezone(name: str | None) -> str:
     if not name:
         return "UTC"
     try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):  # a folder of the zone database is an OSError
+        return find_zone(name).key
+    except KeyError:
         raise invalid_params("timezone", "must be an IANA name, such as Europe/Berlin") from None
 
 

@@ -1,7 +1,6 @@
 """What Funnel and Retention must look like."""
 
 from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -9,6 +8,7 @@ from millimetric_server.call import Call
 from millimetric_server.errors import invalid_params
 from millimetric_server.messages import EPOCH, FunnelRequest, FunnelStep, Period, RetentionRequest
 from millimetric_server.store.filters import Conditions, clamp_time
+from millimetric_server.store.time_zones import find_zone
 from millimetric_server.validate.events import CHARS_MAX
 from millimetric_server.validate.reads import (
     check_filters,
@@ -112,12 +112,12 @@ def _begin_retention(to_us: int, period: Period, periods: int, timezone: str) ->
     """So many periods before the last that begins within the range."""
     days = periods * (7 if period is Period.WEEK else 1)
     first = _find_period(to_us - 1, period, timezone) - timedelta(days=days)
-    return (datetime.combine(first, datetime.min.time(), ZoneInfo(timezone)) - EPOCH) // timedelta(microseconds=1)
+    return (datetime.combine(first, datetime.min.time(), find_zone(timezone)) - EPOCH) // timedelta(microseconds=1)
 
 
 def _find_period(time_us: int, period: Period, timezone: str) -> date:
     """The first day of the period that a time lies in."""
-    day = datetime.fromtimestamp(clamp_time(time_us) / 1e6, ZoneInfo(timezone)).date()
+    day = datetime.fromtimestamp(clamp_time(time_us) / 1e6, find_zone(timezone)).date()
     return day - timedelta(days=day.weekday()) if period is Period.WEEK else day
 
 

@@ -1,0 +1,36 @@
+"""What callers ask of the journal: on a thread and a connection of their own, so that nobody waits for the loader.
+
+An event loop must not wait for a disk, and SQLite's readers of a write-ahead log do not wait for each other. What they
+would wait for is each other's connection.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, TypeVar
+
+from millimetric_server.journal.database import connect
+
+Result = TypeVar("Result")
+
+
+class Lookups:
+    """Short reads of one journal, one after the other."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path)
+        self._thread = ThreadPoolExecutor(1, "journal-lookup")
+
+    def submit(self, read: Callable[[Connection], Result]) -> "Future[Result]":
+        """Run a read of what is committed; it has to find its rows by an index."""
+        return self._thread.submit(read, self._connection)
+
+    def fetch(self, statement: str, parameters: Sequence[Any]) -> "Future[list[tuple[Any, ...]]]":
+        """Run one statement; the future has its rows."""
+        return self.submit(lambda connection: connection.execute(statement, parameters).fetchall())
+
+    def close(self) -> None:
+        """Finish what was asked, then close the connection."""
+        self._thread.shutdown(wait=True)
+        self._connection.close()
