@@ -14,17 +14,18 @@ import httpx
 import msgspec
 import pytest
 from reads import bearer, count_everywhere, wait_for_key, wait_until
-from stores import NOW, make_row
+from stores import DAY, NOW, make_row
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import RefusedRows, Settlement
+from millimetric_server.journal.conflicts import ConflictLog
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.migrations import JournalError
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
-from millimetric_server.journal.seen import NewEvent
+from millimetric_server.journal.seen import FirstAnswer, NewEvent
 from support.server_process import ServerProcess
 from support.tools import give_up
 
@@ -181,7 +182,7 @@ def test_what_can_be_read_of_a_damaged_file_is_kept_and_the_rest_is_counted(
     recovered.close()
 
 
-def test_a_journal_of_the_version_before_is_brought_forward(tmp_path: Path) -> None:
+def test_a_journal_of_version_1_is_brought_forward(tmp_path: Path) -> None:
     """Three events were loaded; a block of two calls was in flight at a crash, another call and an erasure wait."""
     (tmp_path / "journal.db").write_bytes(gzip.decompress((_STORED / "version-1.db.gz").read_bytes()))
     journal = open_journal(tmp_path)
@@ -217,11 +218,91 @@ def test_dead_letters_of_an_older_journal_are_found_and_forgotten_when_they_go(t
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as connection:
         connection.executescript("DROP TRIGGER dead_letter_gone; DROP TABLE dead_letter_ids; PRAGMA user_version = 2")
     journal = open_journal(tmp_path)
-    assert journal.find_dead_letters("prj_a", ["refused", "other"]).result(5) == {("refused", row.received_at)}
+    assert journal.find_dead_letters("prj_a", {("refused", row.received_at), ("other", row.received_at)}).result(5) == {
+        ("refused", row.received_at)
+    }
     journal.transact(lambda connection: dead_letters.ask_for_retry(connection, [], "")).result(5)
     assert journal.take_back_dead_letters() == 1
-    assert journal.find_dead_letters("prj_a", ["refused"]).result(5) == set()
+    assert journal.find_dead_letters("prj_a", {("refused", row.received_at)}).result(5) == set()
     journal.close()
+
+
+_UUID = "0197a3c2-5d3e-7c4b-8f00-0123456789ab"
+
+
+def find_first(journal: Journal, event_id: str, *, is_public: bool, **values: object) -> FirstAnswer | None:
+    """Append an event as a caller of one kind of key sends it; returns what is answered if its id was known."""
+    event = NewEvent(make_row(event_id=event_id, **values), b"as sent.", is_public)
+    first: FirstAnswer | None = journal.append([event]).result(5).firsts[0]
+    return first
+
+
+@pytest.mark.parametrize("event_id", ["order-1", _UUID])
+def test_ids_of_public_and_secret_keys_are_apart(event_id: str, tmp_path: Path) -> None:
+    journal = open_journal(tmp_path)
+    assert find_first(journal, event_id, is_public=True, anonymous_id="claimed") is None
+    assert find_first(journal, event_id, is_public=False, anonymous_id="alice", session_id="visit") is None
+    assert find_first(journal, event_id, is_public=False, anonymous_id="other") == FirstAnswer("alice", "visit", NOW)
+    again = find_first(journal, event_id, is_public=True, anonymous_id="own", session_id="own-1", received_at=NOW + 1)
+    assert again == FirstAnswer("own", "own-1", NOW)
+    both = [NewEvent(make_row(event_id="new"), b"x", is_public) for is_public in (False, True, False, True)]
+    firsts = journal.append(both).result(5).firsts
+    assert [first is None for first in firsts] == [True, True, False, False]
+    journal.close()
+
+
+@pytest.mark.parametrize("event_id", ["order-1", _UUID])
+@pytest.mark.parametrize("kind", ["pk", "sk"])
+def test_an_id_that_an_older_server_entered_is_known_to_both_kinds_of_key(
+    event_id: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was left at NOW; the server is upgraded a day later."""
+    is_public = kind == "pk"
+    (tmp_path / "journal.db").write_bytes(gzip.decompress((_STORED / "version-2.db.gz").read_bytes()))
+    monkeypatch.setattr("time.time_ns", lambda: (NOW + DAY) * 1000)
+    open_journal(tmp_path).close()
+    journal = open_journal(tmp_path)  # also after another start
+    first = find_first(journal, event_id, is_public=is_public, anonymous_id="own", session_id="own-1")
+    assert first == (
+        FirstAnswer("own", "own-1", 0) if is_public else FirstAnswer("device-of-alice", "visit-of-alice", NOW)
+    )
+    later = NOW + 8 * DAY  # the window is over
+    assert find_first(journal, event_id, is_public=is_public, received_at=later) is None
+    assert find_first(journal, event_id, is_public=not is_public, received_at=later) is None
+    journal.close()
+
+
+@pytest.mark.parametrize("kind", ["pk", "sk"])
+def test_ids_of_a_damaged_file_of_an_older_server_are_known(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.db"
+    path.write_bytes(gzip.decompress((_STORED / "version-2.db.gz").read_bytes()))
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - 4096)  # less its last page
+    journal = open_journal(tmp_path)
+    assert list(tmp_path.glob("journal.db.damaged-*Z"))
+    assert find_first(journal, "order-1", is_public=kind == "pk") is not None
+    journal.close()
+
+
+def test_a_flood_of_conflicts_is_a_line_per_project_and_minute(caplog: pytest.LogCaptureFixture) -> None:
+    now = 0.0
+    conflicts = ConflictLog(lambda: now)
+    for _ in range(1000):
+        conflicts.note("prj_a")
+        conflicts.note("prj_b")
+    assert [record.args for record in caplog.records] == [("prj_a", 1), ("prj_b", 1)]
+    now = 59.0
+    conflicts.flush()
+    assert len(caplog.records) == 2
+    now = 60.0
+    conflicts.note("prj_a")
+    conflicts.flush()
+    assert [record.args for record in caplog.records[2:]] == [("prj_a", 1000), ("prj_b", 999)]
+    now = 200.0
+    conflicts.flush()
+    conflicts.note("prj_a")
+    assert [record.args for record in caplog.records[4:]] == [("prj_a", 1)]
+    assert conflicts.count == 2002
 
 
 def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(tmp_path: Path) -> None:

@@ -272,7 +272,11 @@ def test_a_row_that_a_roll_up_refuses_waits_and_is_stored_once(engine: Engine) -
 
 def test_whoever_repeats_a_dead_letter_and_waits_for_the_store_is_not_told_that_it_is_there(engine: Engine) -> None:
     append_refused(engine, make_rows(1, [0]))
-    received_at = make_rows(1, [0])[0].received_at
-    assert engine.journal.find_dead_letters("prj_a", ["e0"]).result(10) == {("e0", received_at)}
-    assert engine.journal.find_dead_letters("prj_a", ["e1"]).result(10) == set()
-    assert engine.journal.find_dead_letters("prj_b", ["e0"]).result(10) == set()
+
+    def find(project_id: str, event_id: str, received_at: int) -> set[tuple[str, int]]:
+        return engine.journal.find_dead_letters(project_id, {(event_id, received_at)}).result(10)
+
+    assert find("prj_a", "e0", NOW) == {("e0", NOW)}
+    assert find("prj_a", "e1", NOW) == set()
+    assert find("prj_b", "e0", NOW) == set()
+    assert find("prj_a", "e0", NOW + 1) == set()  # the same id under another kind of key

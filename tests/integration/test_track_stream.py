@@ -79,6 +79,15 @@ def test_every_event_is_answered_in_order_and_counted_once(server: ServerProcess
     wait_until(lambda: count_everywhere(server, keys) == wanted, lambda: str(count_everywhere(server, keys)))
 
 
+def test_ids_of_a_public_key_are_free_for_a_secret_key(server: ServerProcess, keys: ProjectKeys) -> None:
+    requests = [request(number) for number in range(10)]
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        claimed = list(open_stream(channel, keys.public, requests, origin=ORIGIN))
+        answers = list(open_stream(channel, keys.secret, requests))
+    outcomes = [answer.outcome.outcome for answer in (*claimed, *answers)]
+    assert outcomes == [ingest_service_pb2.OUTCOME_STORED] * 20
+
+
 def test_an_answer_comes_while_the_stream_is_open(server: ServerProcess, keys: ProjectKeys) -> None:
     sender = Sender()
     with grpc.insecure_channel(server.grpc_address) as channel:

@@ -52,12 +52,19 @@ def store_events(
     """Enrich and append the events; returns once they are durable, or stored when that was asked for."""
     around = read_surroundings(call, deps)
     rows = [enrich(event, around) for event in events]
-    new = [NewEvent(row, _digest(event) if event.event_id else b"") for row, event in zip(rows, events, strict=True)]
+    new = [
+        NewEvent(row, _digest(event) if event.event_id else b"", around.is_public_key)
+        for row, event in zip(rows, events, strict=True)
+    ]
     appended: Appended = yield deps.journal.append(new)
     call.uncounted_events -= len(new)  # the journal has counted them
     if ack is Ack.STORED:
         yield deps.loader.wait_loaded(appended.seq)
-        repeated = [row.event_id for row, first in zip(rows, appended.firsts, strict=True) if first is not None]
+        repeated = {
+            (row.event_id, first.received_at)
+            for row, first in zip(rows, appended.firsts, strict=True)
+            if first is not None
+        }
         if repeated and (yield deps.journal.find_dead_letters(call.project.project_id, repeated)):
             raise make_refused()
     return rows, appended

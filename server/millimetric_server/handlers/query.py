@@ -23,11 +23,16 @@ def query(call: Call, deps: Deps) -> Steps:
     conditions = plan.conditions
     token_key = _derive_token_key(plan, call, deps)
     if plan.page_token:
-        timestamp, event_id = _read_token(plan.page_token, token_key)
-        position = (
-            f"fromUnixTimestamp64Micro({conditions.bind(timestamp, 'Int64')}), {conditions.bind(event_id, 'String')}"
+        timestamp, event_id, received_at = _read_token(plan.page_token, token_key)
+        time, received = (
+            f"fromUnixTimestamp64Micro({conditions.bind(micros, 'Int64')})" for micros in (timestamp, received_at)
         )
-        conditions.clauses.append(f"(timestamp, event_id) < ({position})")
+        position = f"({time}, {conditions.bind(event_id, 'String')})"
+        # Events of a page and of a backend may have the same id and time: those received later were on the last page.
+        conditions.clauses += [
+            f"(timestamp, event_id) <= {position}",
+            f"NOT ((timestamp, event_id) = {position} AND received_at >= {received})",
+        ]
     rows = yield deps.store.reads.run(
         read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
         {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
@@ -36,7 +41,7 @@ def query(call: Call, deps: Deps) -> Steps:
     response = QueryResponse([_read_row(row) for row in rows[: plan.limit]])
     if len(rows) > plan.limit:
         last = response.rows[-1]
-        response.next_page_token = _write_token(last.timestamp, last.event_id, token_key)
+        response.next_page_token = _write_token(last, token_key)
     return response
 
 
@@ -52,12 +57,12 @@ def _derive_token_key(plan: QueryPlan, call: Call, deps: Deps) -> bytes:
     return hmac.digest(deps.secrets.key_pepper, b"page_token" + question, "sha256")
 
 
-def _write_token(timestamp: int, event_id: str, key: bytes) -> str:
-    position = msgspec.msgpack.encode((int(timestamp), event_id))
+def _write_token(last: StoredEvent, key: bytes) -> str:
+    position = msgspec.msgpack.encode((int(last.timestamp), last.event_id, int(last.received_at)))
     return base64.urlsafe_b64encode(hmac.digest(key, position, "sha256")[:_MAC_BYTES] + position).decode()
 
 
-def _read_token(token: str, key: bytes) -> tuple[int, str]:
+def _read_token(token: str, key: bytes) -> tuple[int, str, int]:
     error = invalid_params("page_token", "is not one of this query: send it with the same parameters")
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
@@ -66,4 +71,7 @@ def _read_token(token: str, key: bytes) -> tuple[int, str]:
     mac, position = data[:_MAC_BYTES], data[_MAC_BYTES:]
     if not hmac.compare_digest(mac, hmac.digest(key, position, "sha256")[:_MAC_BYTES]):
         raise error
-    return msgspec.msgpack.decode(position, type=tuple[int, str])
+    try:
+        return msgspec.msgpack.decode(position, type=tuple[int, str, int])
+    except msgspec.DecodeError:  # an older server's
+        raise error from None

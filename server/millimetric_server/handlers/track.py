@@ -6,7 +6,7 @@ from millimetric_server.messages import DropReason, TrackResponse
 
 
 def track(call: Call, deps: Deps) -> Steps:
-    """Answer the ids under which the event is stored; those of the first time for a duplicate."""
+    """Answer the ids under which the event is stored; for a duplicate see FirstAnswer."""
     if drop_opted_out(call, deps):
         return TrackResponse(ok=True, dropped=DropReason.OPT_OUT)
     (row,), appended = yield from store_events([call.request.event], call.request.ack, call, deps)

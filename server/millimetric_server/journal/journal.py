@@ -21,7 +21,7 @@ from millimetric_server.journal.database import Writer, connect, make_overloaded
 from millimetric_server.journal.free_space import FreeSpace
 from millimetric_server.journal.ledger import FORGOTTEN, Account, Notes, Outcome, count_events, read_accounts
 from millimetric_server.journal.lookups import Lookups
-from millimetric_server.journal.migrations import migrate
+from millimetric_server.journal.migrations import migrate, read_shared_until
 from millimetric_server.journal.packed_rows import pack_row
 from millimetric_server.journal.recovery import open_whole
 from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
@@ -35,7 +35,7 @@ _FULL_RETRY_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """What became of the appended events, in their order: None is stored, otherwise the duplicate's first answer.
+    """What became of the appended events, in their order: None is stored, otherwise what a duplicate is answered.
 
     `seq` is the entry that holds them: once the loader has passed it, ClickHouse holds them too.
     """
@@ -72,10 +72,10 @@ class Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._bytes_max = bytes_max
         self._free_space = FreeSpace(path.parent, free_bytes_min)
-        self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY)
         self._connection = open_whole(path)
         if found := migrate(self._connection):
             log.debug("journal: %s has version %d", path.name, found)
+        self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY, read_shared_until(self._connection))
         self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
@@ -104,7 +104,7 @@ class Journal:
     @property
     def conflicts(self) -> int:
         """Event ids that were sent again with other content, since the start."""
-        return self._seen.conflicts
+        return self._seen.conflicts.count
 
     def start(self) -> None:
         """Begin to accept writes."""
@@ -237,9 +237,15 @@ class Journal:
         rows: int = self._writer.transact(take_back).result()
         return rows
 
-    def find_dead_letters(self, project_id: str, event_ids: Collection[str]) -> "Future[set[tuple[str, int]]]":
-        """Find which of these events of the project ClickHouse refused; the future has event_id and received_at."""
-        return self.lookups.submit(lambda connection: dead_letters.find(connection, project_id, event_ids))
+    def find_dead_letters(self, project_id: str, events: Collection[tuple[str, int]]) -> "Future[set[tuple[str, int]]]":
+        """Find which of these events of the project ClickHouse refused, by event_id and received_at.
+
+        The id alone would not do, because an event under another kind of key may have it too.
+        """
+        event_ids = [event_id for event_id, _ in events]
+        return self.lookups.submit(
+            lambda connection: dead_letters.find(connection, project_id, event_ids) & set(events)
+        )
 
     def prune_seen(self, now_us: int, rows_max: int = 5000) -> int:
         """Drop ids older than the idempotency window, a bounded number at a time; return how many went."""

@@ -1,5 +1,6 @@
 """Brings a journal's file to this server's schema, in one transaction: all of it or nothing."""
 
+import time
 from collections.abc import Sequence
 from importlib import resources
 from sqlite3 import Connection
@@ -11,6 +12,7 @@ from millimetric_server.journal import dead_letters
 from millimetric_server.journal.packed_rows import pack_values
 
 SCHEMA_VERSION = 3
+_APART = 3  # from this version on event ids of public and of secret keys are apart
 
 _decode_rows_1 = msgspec.msgpack.Decoder(list[list[Any]]).decode
 _COLUMN_COUNT_1 = 25
@@ -45,14 +47,29 @@ def migrate(connection: Connection) -> int:
         if version == 1:
             _upgrade_1(connection)
         else:
-            _run(connection, _read_schema())
+            _run(connection, _read_schema())  # newer versions only have more tables than version 2
         dead_letters.enter_all_ids(connection)
+        if version:
+            note_shared_ids(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         connection.execute("ROLLBACK")
         raise
     return int(version)
+
+
+def note_shared_ids(connection: Connection) -> None:
+    """Note that the index may hold ids that were entered before ids of public and secret keys were apart."""
+    connection.execute("INSERT OR REPLACE INTO upgrades VALUES (?, ?)", (_APART, time.time_ns() // 1000))
+
+
+def read_shared_until(connection: Connection) -> int:
+    """Until when (microseconds since 1970 UTC) ids were entered for both kinds of key; 0 if none was."""
+    (shared_until,) = connection.execute(
+        "SELECT coalesce(max(upgraded_at), 0) FROM upgrades WHERE version = ?", (_APART,)
+    ).fetchone()
+    return int(shared_until)
 
 
 def _read_schema() -> list[str]:

@@ -17,7 +17,7 @@ from typing import Any
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.database import connect
 from millimetric_server.journal.ledger import Outcome, count_events, read_accounts
-from millimetric_server.journal.migrations import JournalError, migrate
+from millimetric_server.journal.migrations import JournalError, migrate, note_shared_ids
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +112,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
         with suppress(sqlite3.DatabaseError):
             damaged.execute("PRAGMA writable_schema = ON")  # or SQLite refuses a file that is shorter than it says
         connection.execute("BEGIN IMMEDIATE")
+        note_shared_ids(connection)  # the damaged file may have been upgraded a moment ago, or be an older server's
         for table in _TABLES:
             saved[table] = sum(_copy_row(connection, table, row) for row in _read_rows(damaged, table))
         with suppress(sqlite3.DatabaseError):

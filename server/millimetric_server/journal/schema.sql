@@ -62,6 +62,12 @@ CREATE TABLE IF NOT EXISTS ledger (
     PRIMARY KEY (project_id, outcome, reason)
 ) WITHOUT ROWID;
 
+-- When an older file was brought to a version that changed what its rows mean, in microseconds since 1970 UTC.
+CREATE TABLE IF NOT EXISTS upgrades (
+    version INTEGER PRIMARY KEY,
+    upgraded_at INTEGER NOT NULL
+);
+
 -- Every event id of the idempotency window as a key of 25 bytes, with what its first answer said. Rows stand in
 -- the order of receipt; a small index beside them costs a third of a table that is sorted by random ids.
 CREATE TABLE IF NOT EXISTS seen (

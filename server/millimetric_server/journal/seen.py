@@ -1,69 +1,101 @@
-"""The idempotency index: which event ids were stored in the window, and what was answered for them."""
+"""The idempotency index: which event ids were stored in the window, and what was answered for them.
+
+Ids of public and of secret keys are apart (docs/adr/0012): whoever reads a page has its public key, and must neither
+claim an id before the backend sends it nor learn what the backend stored under it.
+"""
 
 import functools
 import hashlib
-import logging
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from sqlite3 import Connection
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from millimetric_server.enrich.event_row import EventRow
-
-log = logging.getLogger(__name__)
+from millimetric_server.journal.conflicts import ConflictLog
 
 Item = TypeVar("Item")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 # Rows a statement. Few statements, because each costs the writer's thread a turn with the interpreter; few sizes,
 # because SQLite prepares each text once.
 _CHUNKS = (512, 64, 8, 1)
+# The byte of a key that stands for a UUID and for another id, by who sent it. Journals before version 3 did not tell.
+_SHARED = b"u", b"h"
+_SPACES = {False: (b"s", b"t"), True: (b"p", b"q")}  # by NewEvent.is_public
 
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """A row to append, and a digest of what the caller sent (empty when the server made the event_id)."""
+    """A row to append, and a digest of what the caller sent (empty when the server made the event_id).
+
+    `is_public`: it came under a public key.
+    """
 
     row: EventRow
     content: bytes = b""
+    is_public: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class FirstAnswer:
-    """The ids under which an event was stored the first time."""
+    """What is answered for a repeated event_id, and when the first event was received (microseconds since 1970 UTC).
+
+    The ids are those of the first event; under a public key those that the repeating call brought or would have got,
+    since anybody can guess an event_id.
+    """
 
     anonymous_id: str
     session_id: str
+    received_at: int
+
+
+class _Seen(NamedTuple):
+    """What the index has of an event_id."""
+
+    content: bytes
+    anonymous_id: str
+    session_id: str
+    received_at: int
+
+    def answer(self, repeated: NewEvent) -> FirstAnswer:
+        row = repeated.row
+        if repeated.is_public:
+            return FirstAnswer(row.anonymous_id, row.session_id, self.received_at)
+        return FirstAnswer(self.anonymous_id, self.session_id, self.received_at)
 
 
 class SeenIds:
     """The index in the journal's file; used by the journal's writer, in its transactions."""
 
-    def __init__(self, window_us: int) -> None:
+    def __init__(self, window_us: int, shared_until: int = 0) -> None:
+        """Take the window, and until when (microseconds since 1970 UTC) ids were entered without the kind of key."""
         self._window_us = window_us
-        self.conflicts = 0
+        self._shared_until = shared_until
+        self.conflicts = ConflictLog()
 
     def record(self, connection: Connection, events: Sequence[NewEvent]) -> list[FirstAnswer | None]:
-        """Enter the ids that are new; return the first answers of those that are not, in order.
+        """Enter the ids that are new; return what is to be answered for those that are not, in order.
 
         The events are those of one commit, in the order of their receipt.
         """
         if not self._window_us:
             return [None] * len(events)
-        keys = [_make_key(event.row.project_id, event.row.event_id) for event in events]
+        keys = [_make_key(event.row, _SPACES[event.is_public]) for event in events]
         known = self._find(connection, keys, events)
         firsts: list[FirstAnswer | None] = []
         new = []
         for key, event in zip(keys, events, strict=True):
             row = event.row
             if (seen := known.get(key)) is None:
-                known[key] = event.content, FirstAnswer(row.anonymous_id, row.session_id)
+                seen = known[key] = _Seen(event.content, row.anonymous_id, row.session_id, row.received_at)
                 new.append((key, row.received_at, event.content, row.anonymous_id, row.session_id))
                 firsts.append(None)
             else:
-                firsts.append(seen[1])
-                self._compare(seen[0], event)
+                firsts.append(seen.answer(event))
+                if seen.content and event.content and seen.content != event.content:
+                    self.conflicts.note(row.project_id)
         for chunk in _split(new):
             values = ", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))
             connection.execute(f"INSERT OR REPLACE INTO seen VALUES {values}", list(chain.from_iterable(chunk)))
@@ -71,33 +103,37 @@ class SeenIds:
 
     def prune(self, connection: Connection, now_us: int, rows_max: int) -> int:
         """Drop ids older than the window, a bounded number at a time; return how many went."""
+        self.conflicts.flush()
         statement = (
             "DELETE FROM seen WHERE rowid IN (SELECT rowid FROM seen ORDER BY rowid LIMIT ?) AND received_at < ?"
         )
         return connection.execute(statement, (rows_max, now_us - self._window_us)).rowcount
 
-    def _find(
-        self, connection: Connection, keys: list[bytes], events: Sequence[NewEvent]
-    ) -> dict[bytes, tuple[bytes, FirstAnswer]]:
+    def _find(self, connection: Connection, keys: list[bytes], events: Sequence[NewEvent]) -> dict[bytes, _Seen]:
         """Look up the ids that callers sent; those that the server made just now can't be known yet."""
-        wanted = [key for key, event in zip(keys, events, strict=True) if event.content]
-        known = {}
         oldest = events[0].row.received_at - self._window_us
-        for chunk in _split(wanted):
-            places = ", ".join("?" * len(chunk))
-            statement = (
-                f"SELECT key, content, anonymous_id, session_id FROM seen WHERE key IN ({places}) AND received_at >= ?"
-            )
-            for key, content, anonymous_id, session_id in connection.execute(statement, (*chunk, oldest)).fetchall():
-                known[key] = content, FirstAnswer(anonymous_id, session_id)
+        sent = [(key, event) for key, event in zip(keys, events, strict=True) if event.content]
+        known = _read_seen(connection, [key for key, _ in sent], oldest)
+        if oldest <= self._shared_until:  # some were entered before ids were apart: known to both kinds of key
+            shared = {key: (_make_key(event.row, _SHARED), event.is_public) for key, event in sent}
+            entered = _read_seen(connection, [old for old, _ in shared.values()], oldest)
+            for key, (old, is_public) in shared.items():
+                if key not in known and (seen := entered.get(old)) is not None:
+                    known[key] = seen._replace(received_at=0) if is_public else seen  # it may be a backend's event
         return known
 
-    def _compare(self, first_content: bytes, event: NewEvent) -> None:
-        if first_content and event.content and first_content != event.content:
-            self.conflicts += 1
-            log.warning(
-                "project %s: an event_id was sent again with other content; the first is kept", event.row.project_id
-            )
+
+def _read_seen(connection: Connection, keys: list[bytes], oldest: int) -> dict[bytes, _Seen]:
+    known = {}
+    for chunk in _split(keys):
+        places = ", ".join("?" * len(chunk))
+        statement = (
+            "SELECT key, content, anonymous_id, session_id, received_at FROM seen "
+            f"WHERE key IN ({places}) AND received_at >= ?"
+        )
+        for key, *seen in connection.execute(statement, (*chunk, oldest)).fetchall():
+            known[key] = _Seen(*seen)
+    return known
 
 
 def _split(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
@@ -109,12 +145,13 @@ def _split(items: Sequence[Item]) -> Iterator[Sequence[Item]]:
             start += size
 
 
-def _make_key(project_id: str, event_id: str) -> bytes:
+def _make_key(row: EventRow, space: tuple[bytes, bytes]) -> bytes:
     """25 bytes: project, kind, id. UUIDs keep their order, so that those with a time in front stay together."""
-    project = _hash_project(project_id)
+    project, event_id = _hash_project(row.project_id), row.event_id
+    of_uuid, of_text = space
     if _UUID.fullmatch(event_id):
-        return project + b"u" + bytes.fromhex(event_id.replace("-", ""))
-    return project + b"h" + hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return project + of_uuid + bytes.fromhex(event_id.replace("-", ""))
+    return project + of_text + hashlib.blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 @functools.lru_cache(4096)

@@ -6,5 +6,5 @@ SELECT
     rule_set, country, device_type, browser, os, is_bot, ip_hash
 FROM events
 WHERE project_id = {project:String} AND %CONDITIONS%
-ORDER BY timestamp DESC, event_id DESC
+ORDER BY timestamp DESC, event_id DESC, received_at DESC
 LIMIT {limit:UInt32}
