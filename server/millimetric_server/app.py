@@ -18,6 +18,7 @@ from millimetric_server.config import Settings, parse_rate_limits
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.folder_lock import lock_server_folders
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
@@ -102,6 +103,8 @@ class Server:
 
     def _build(self) -> Deps:
         settings = self._settings
+        # Before anything is opened or written, and released when all is closed.
+        self._closing.enter_context(lock_server_folders(settings, "serve"))
         data = settings.data_path
         read_zones()
         read_all_statements()

@@ -19,6 +19,7 @@ from millimetric_server.control.database import Database, open_engine
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.store import ControlStore
 from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.folder_lock import find_holder
 from millimetric_server.journal.database import connect_read_only
 from millimetric_server.journal.ledger import Account, read_accounts
 from millimetric_server.journal.migrations import SCHEMA_VERSION
@@ -51,6 +52,8 @@ def check_data_dir(settings: Settings) -> Finding:
         return fail(name, f"{existing} is not a folder that can be written", advice)
     free = shutil.disk_usage(existing).free
     told = f"{folder}, {free / _GIB:.1f} GiB free" + ("" if existing == folder else "; made at the first start")
+    if (holder := find_holder(folder)) is not None:
+        told += f", in use by {holder.describe()}"
     advice = "Free some space: without it, writes are refused as `overloaded`."
     if free < _FREE_BYTES_FAIL:
         return fail(name, told, advice)

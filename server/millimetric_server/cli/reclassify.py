@@ -1,13 +1,10 @@
 """`millimetric reclassify`: a project's history through another rule set."""
 
 import contextlib
-import fcntl
 import sqlite3
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +16,7 @@ from millimetric_server.cli.tables import open_console, print_table
 from millimetric_server.config import Settings
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import Project
+from millimetric_server.folder_lock import FolderError, FolderInUseError, lock_engine
 from millimetric_server.messages import Instant
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
@@ -88,36 +86,21 @@ def _read_time(name: str, text: str) -> int:
 def _open_store(settings: Settings) -> Iterator[ClickHouse]:
     """Open ClickHouse with the current schema; what may go wrong becomes a sentence."""
     url = settings.resolved_clickhouse_url
-    if _is_engine_in_use(url):
-        raise click.ClickException(
-            "The server is running, and its embedded engine lets in only one process at a time. Stop the server, "
-            "run this again, and start the server afterwards; nothing has been changed."
-        )
     store = PatientClickHouse(url, settings.clickhouse_database, write_timeout_s=_WRITE_TIMEOUT_S)
     try:
-        with contextlib.closing(store):
+        with lock_engine(url, "reclassify"), contextlib.closing(store):
             store.open()
             migrate(store)
             yield store
+    except FolderInUseError as error:
+        raise click.ClickException(
+            f"The embedded engine lets in only one process at a time. {error} Stop the server, run this again, and "
+            "start the server afterwards; nothing has been changed."
+        ) from error
     except StoreUnavailableError as error:
         raise click.ClickException(f"ClickHouse failed: {error}\nRun this again: it goes on where it was.") from error
-    except SchemaError as error:
+    except (FolderError, SchemaError) as error:
         raise click.ClickException(str(error)) from error
-
-
-def _is_engine_in_use(url: str) -> bool:
-    """Tell whether another process holds the lock of the embedded engine's folder."""
-    parts = urlsplit(url)
-    if parts.scheme != "chdb":
-        return False
-    try:
-        with (Path(parts.path) / "status").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False  # not there yet
-    return False
 
 
 def _count_waiting(settings: Settings) -> int:

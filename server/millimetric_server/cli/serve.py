@@ -8,6 +8,7 @@ import click
 from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting_options
 from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
+from millimetric_server.folder_lock import FolderError
 from millimetric_server.journal.migrations import JournalError
 from millimetric_server.log_writer import logging_to_stderr
 from millimetric_server.store.faults import StoreUnavailableError
@@ -21,6 +22,7 @@ _PLANNED = (
     ConfigError,
     ControlError,
     ControlUnavailableError,
+    FolderError,
     JournalError,
     SchemaError,
     StoreUnavailableError,
