@@ -1,11 +1,9 @@
-"""The projects that contract tests run in, made many at a time: a running server reads them all at once."""
+"""The projects that contract tests run in, made many at a time."""
 
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-
-import httpx
 
 from millimetric_server.config import load_settings
 from millimetric_server.control.records import Environment, KeyKind, RateLimit
@@ -13,7 +11,6 @@ from millimetric_server.control.store import ControlStore, open_control_store
 from millimetric_server.server_secrets import load_secrets
 from support.server_process import ORIGIN, ServerProcess
 
-_KNOWN_WITHIN_S = 15
 FOREIGN_ACCOUNT = "another"
 
 
@@ -49,7 +46,7 @@ class Registry:
         self.shared["unknown"] = "sk_live_00000000_" + "x" * 43
 
     def create(self, limits: Mapping[str, Mapping[str, str]]) -> dict[str, Tenant]:
-        """Make a project for each name, with its rate limits, and wait until the server knows the last one."""
+        """Make a project for each name, with its rate limits; a running server knows them at their first call."""
         tenants = {}
         with self._open() as (store, pepper):
             for number, (name, rate_limits) in enumerate(limits.items()):
@@ -58,8 +55,6 @@ class Registry:
                     buckets = {bucket: _read_limit(text) for bucket, text in rate_limits.items()}
                     store.update_project(project.project_id, rate_limits=buckets)
                 tenants[name] = Tenant(project.project_id, self._make_keys(store, pepper, project.project_id))
-        if tenants:
-            self._wait_for(tenants[name])
         return tenants
 
     def _make_keys(self, store: ControlStore, pepper: bytes, project_id: str) -> dict[str, str]:
@@ -70,14 +65,6 @@ class Registry:
         }
         wrong_secret = keys["sk"][:-4] + ("abcd" if keys["sk"][-4:] != "abcd" else "dcba")
         return self.shared | keys | {"wrong_secret": wrong_secret, "mismatched": "pk" + keys["sk"][2:]}
-
-    def _wait_for(self, tenant: Tenant) -> None:
-        deadline = time.monotonic() + _KNOWN_WITHIN_S
-        headers = {"authorization": f"Bearer {tenant.keys['rk']}"}
-        with httpx.Client(base_url=self._server.base_url, headers=headers) as client:
-            while client.get("/v1/stats").status_code == 401:
-                assert time.monotonic() < deadline, "the server does not notice new projects"
-                time.sleep(0.05)
 
     @contextlib.contextmanager
     def _open(self) -> Iterator[tuple[ControlStore, bytes]]:

@@ -100,7 +100,7 @@ class ServerProcess:
         return self._end(signal.SIGKILL)
 
     def create_project(self, name: str, origins: tuple[str, ...] = (ORIGIN,)) -> ProjectKeys:
-        """Make a project with its three keys; the running server notices within about a second."""
+        """Make a project with its three keys; they work in the running server at once."""
         settings = load_settings({"MILLIMETRIC_DATA_DIR": str(self.data_dir), **self.environ})
         pepper = load_secrets(settings).key_pepper
         with contextlib.closing(open_control_store(settings.resolved_database_url)) as store:

@@ -9,6 +9,7 @@ import pytest
 
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.errors import ControlUnavailableError
+from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.records import Environment, KeyKind, Revision, Snapshot
 from millimetric_server.control.store import ControlStore, open_control_store
 
@@ -207,3 +208,53 @@ def test_it_stops_when_closed_and_may_be_started_again(store: ControlStore, dire
         directory.close()
         wait_until_thread_count_is(before)
         assert directory.find_project(project.project_id) == project
+
+
+def test_a_look_finds_what_was_made_a_moment_ago(store: ControlStore, source: FailingSource) -> None:
+    directory = Directory(source, poll_interval_s=3600)
+    directory.start()
+    store.create_project("shop")
+    key = store.create_key(KeyKind.PUBLIC, Environment.LIVE, PEPPER, project="shop").key
+    assert directory.find_key(key.prefix) is None
+    look = directory.look_again(Sought(SoughtKind.KEY, key.prefix))
+    assert look is not None
+    look.result(2)
+    assert directory.find_key(key.prefix) == key
+    assert directory.looks == 1
+    directory.close()
+
+
+def test_nobody_waits_for_a_store_that_is_away(source: FailingSource) -> None:
+    unknown = [Sought(SoughtKind.KEY, f"{number:08x}") for number in range(5)]
+    directory = Directory(source, poll_interval_s=3600)
+    assert directory.look_again(unknown[0]) is None  # nothing follows the store yet
+    directory.start()
+    source.fault = ControlUnavailableError("away")
+    look = directory.look_again(unknown[1])
+    assert look is not None
+    look.result(2)  # the one that finds out
+    assert directory.look_again(unknown[2]) is None
+    directory.close()
+
+
+def test_a_look_that_hangs_holds_nobody_who_comes_later(store: ControlStore, clock: Clock) -> None:
+    answers = threading.Event()
+
+    class HangingSource(FailingSource):
+        def read_revision(self) -> Revision:
+            answers.wait(10)
+            return super().read_revision()
+
+    directory = Directory(HangingSource(store), poll_interval_s=3600, read_monotonic_s=clock)
+    directory.start()
+    first = directory.look_again(Sought(SoughtKind.KEY, "00000001"))
+    deadline_s = time.monotonic() + 2
+    while directory.looks == 0:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.001)
+    clock.now_s += 1
+    assert directory.look_again(Sought(SoughtKind.KEY, "00000002")) is None
+    answers.set()
+    assert first is not None
+    first.result(2)
+    directory.close()

@@ -1,6 +1,7 @@
 """The control plane in memory, for the request path: reads are dict look-ups, without locks or I/O.
 
-A thread of its own follows the store, so what another process changes is seen within about a second.
+A thread of its own follows the store, so what another process changes is seen within about a second. What a caller
+names and the directory lacks is looked for at once: see `look_again`.
 """
 
 import logging
@@ -8,15 +9,18 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
+from millimetric_server.control.misses import Misses, Sought, answer
 from millimetric_server.control.records import Key, Project, Revision, Snapshot
 
 LOGGER = logging.getLogger(__name__)
 
 _CLOSE_TIMEOUT_S = 5.0
 _SILENCE_MAX_S = 10.0
+_HANGING_S = 0.5
 
 
 class SnapshotSource(Protocol):
@@ -60,6 +64,10 @@ class Directory:
         self._reload_lock = threading.Lock()
         self._checked_at_s = read_monotonic_s()
         self._stale_since_s: float | None = None
+        self._misses = Misses(read_monotonic_s)
+        self._looks = 0
+        self._looking_since_s: float | None = None
+        self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,6 +82,24 @@ class Directory:
     def projects_of_account(self, account_id: str) -> tuple[Project, ...]:
         """List the projects of an account, oldest first; none for an account that does not exist."""
         return self._view.projects_by_account.get(account_id, ())
+
+    def look_again(self, sought: Sought) -> "Future[None] | None":
+        """Ask the store whether it has what the directory lacks; when the future is done, whatever it has is here.
+
+        None when that would be in vain: it was looked for already and nothing has changed since, more than the rate of
+        misses ask, the store is away, or nothing follows it.
+        """
+        if self._thread is None or self._stale_since_s is not None or self._is_hanging():
+            return None
+        future = self._misses.ask(sought)
+        if future is not None:
+            self._wake.set()
+        return future
+
+    @property
+    def looks(self) -> int:
+        """How often the store was asked for what the directory lacked, since the start."""
+        return self._looks
 
     @property
     def is_stale_since(self) -> float | None:
@@ -115,6 +141,7 @@ class Directory:
         """
         self.refresh()
         self._closing = threading.Event()
+        self._wake.clear()
         self._thread = threading.Thread(
             target=self._follow, args=(self._closing,), name="control-directory", daemon=True
         )
@@ -123,15 +150,32 @@ class Directory:
     def close(self) -> None:
         """Stop following. What is in memory can still be read. The store is not closed."""
         self._closing.set()
+        self._wake.set()
         if self._thread is not None:
             self._thread.join(_CLOSE_TIMEOUT_S)
             self._thread = None
+        answer(self._misses.take().values())
 
     def _follow(self, closing: threading.Event) -> None:
-        while not closing.wait(self._poll_interval_s):
+        while True:
+            self._wake.wait(self._poll_interval_s)
+            if closing.is_set():
+                return
+            self._wake.clear()
+            asked = self._misses.take()
+            self._looks += bool(asked)
+            self._looking_since_s = self._read_monotonic_s()
             # Of every kind: it is logged as an outage, and without this thread revoked keys would live on.
             with suppress(Exception):
                 self.refresh_if_changed()
+                self._misses.remember(asked)
+            self._looking_since_s = None
+            answer(asked.values())
+
+    def _is_hanging(self) -> bool:
+        """Tell whether the store lets a look wait: then no caller is to wait with it."""
+        since_s = self._looking_since_s
+        return since_s is not None and self._read_monotonic_s() - since_s > _HANGING_S
 
     def _load(self) -> None:
         # The lock is held from reading to swapping, or an older snapshot could replace a newer one.
@@ -141,6 +185,7 @@ class Directory:
             grouped[project.account_id].append(project)
         by_account = {account_id: tuple(projects) for account_id, projects in grouped.items()}
         self._view = _View(snapshot.revision, snapshot.projects, snapshot.keys, by_account)
+        self._misses.forget()
 
     @contextmanager
     def _outage_noted(self) -> Iterator[None]:

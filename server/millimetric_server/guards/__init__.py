@@ -1,9 +1,12 @@
 """What every call must pass, in this order, whichever door it came through."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import Any
 
 from millimetric_server.call import Call, Deps
 from millimetric_server.guards.authenticate import authenticate
+from millimetric_server.guards.missing import MissingError
 from millimetric_server.guards.origin import check_origin
 from millimetric_server.guards.rate_limit import check_rate
 from millimetric_server.guards.scope import check_scope
@@ -23,3 +26,21 @@ GUARDS: tuple[Guard, ...] = (
     validate,  # before the rate limit: a bad call costs its sender no token
     check_rate,  # last: from here on the call costs us something
 )
+
+
+def pass_guards(guards: Sequence[Guard], call: Call, deps: Deps) -> Generator["Future[Any]", Any, None]:
+    """Pass these guards, or raise AppError; yields what the door must wait for in its own way.
+
+    What one of them lacks in the directory is looked for once in the control database, and then all are passed again.
+    """
+    try:
+        for guard in guards:
+            guard(call, deps)
+    except MissingError as missing:
+        if (look := deps.directory.look_again(missing.sought)) is None:
+            raise
+        yield look
+    else:
+        return
+    for guard in guards:
+        guard(call, deps)

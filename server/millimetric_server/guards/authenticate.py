@@ -2,7 +2,9 @@
 
 from millimetric_server.call import Call, Deps
 from millimetric_server.control.keys import parse_key, verify_secret
+from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.guards.missing import MissingError
 
 _SCHEME = "bearer "
 _WHERE = "send your key as `Authorization: Bearer <key>`"
@@ -17,7 +19,10 @@ def authenticate(call: Call, deps: Deps) -> None:
     if parsed is None:
         raise AppError(Reason.MALFORMED_API_KEY, f"this does not look like a key: {_WHERE}")
     key = deps.directory.find_key(parsed.prefix)
-    if key is None or not verify_secret(parsed.secret, key.secret_hash, deps.secrets.key_pepper):
+    if key is None:
+        sought = Sought(SoughtKind.KEY, parsed.prefix)
+        raise MissingError(sought, Reason.INVALID_API_KEY, "the key is unknown or revoked")
+    if not verify_secret(parsed.secret, key.secret_hash, deps.secrets.key_pepper):
         raise AppError(Reason.INVALID_API_KEY, "the key is unknown or revoked")
     if key.kind is not parsed.kind or key.environment is not parsed.environment:
         raise AppError(Reason.KEY_KIND_MISMATCH, "the key was made as another kind; copy it again in full")

@@ -1,9 +1,11 @@
 """Where a public key may be used: on the pages that the project lists."""
 
 from millimetric_server.call import Call, Deps
+from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.origins import matches_origin
 from millimetric_server.control.records import KeyKind
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.guards.missing import MissingError
 
 
 def check_origin(call: Call, _deps: Deps) -> None:
@@ -12,7 +14,8 @@ def check_origin(call: Call, _deps: Deps) -> None:
     if origin is not None and "," in origin:  # sent twice, and joined by the door: each hop might read another one
         raise AppError(Reason.ORIGIN_NOT_ALLOWED, "there is more than one origin: send it once")
     if call.key.kind is KeyKind.PUBLIC and not matches_origin(origin, call.project.origins):
-        raise AppError(
+        raise MissingError(
+            Sought(SoughtKind.ORIGIN, call.project.project_id),
             Reason.ORIGIN_NOT_ALLOWED,
             "this origin is not in the project's list: add it with `millimetric origin add`",
         )

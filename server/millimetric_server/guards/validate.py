@@ -1,8 +1,12 @@
 """Whether the request makes sense: decodes the body, checks every field, finds an account key's project."""
 
 from millimetric_server.call import Call, Deps
+from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.records import KeyKind
 from millimetric_server.errors import AppError, Reason, invalid_params
+from millimetric_server.guards.missing import MissingError
+
+_NAME_MAX = 64  # no project id is longer
 
 
 def validate(call: Call, deps: Deps) -> None:
@@ -13,7 +17,10 @@ def validate(call: Call, deps: Deps) -> None:
         if not named:
             raise invalid_params("project", "is required with an account key: the project's id")
         project = deps.directory.find_project(named)
-        if project is None or project.account_id != call.key.account_id:
+        if project is None:
+            sought = Sought(SoughtKind.PROJECT, named[:_NAME_MAX])
+            raise MissingError(sought, Reason.NOT_FOUND, "the account has no such project")
+        if project.account_id != call.key.account_id:
             raise AppError(Reason.NOT_FOUND, "the account has no such project")
         call.project = project
     elif named and named != call.project.project_id:

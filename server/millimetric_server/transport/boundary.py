@@ -13,7 +13,7 @@ import uuid_utils
 
 from millimetric_server.call import Call, Deps, Shape
 from millimetric_server.errors import AppError, Reason
-from millimetric_server.guards import CALLER_GUARDS, GUARDS
+from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
 from millimetric_server.store.exports import ExportReader
@@ -53,8 +53,7 @@ def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Rep
 def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Steps[Reply[Body]]:
     """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
     try:
-        for guard in GUARDS:
-            guard(call, deps)
+        yield from pass_guards(GUARDS, call, deps)
         response = yield from call.rpc.handler(call, deps)
         return Reply(encode(response))
     except Exception as failure:  # noqa: BLE001 - it is logged
@@ -89,19 +88,18 @@ def _note_failure(call: Call, failure: Exception) -> AppError:
     return failure
 
 
-def admit(call: Call, deps: Deps) -> AppError | None:
+def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
     """Check who opens a stream, before a message of it is looked at; returns why it may not."""
     try:
-        for guard in CALLER_GUARDS:
-            guard(call, deps)
+        yield from pass_guards(CALLER_GUARDS, call, deps)
     except AppError as error:
         return error
     return None
 
 
-def refuse_early(call: Call, deps: Deps) -> AppError | None:
+async def refuse_early(call: Call, deps: Deps) -> AppError | None:
     """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
-    error = admit(call, deps)
+    error = await wait_async(admit(call, deps), call)
     return None if error is None else refuse(call, error)
 
 

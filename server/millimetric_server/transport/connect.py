@@ -75,7 +75,7 @@ class ConnectDoor:
             return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
         rpc, _ = found
         call = self.make_call(rpc, request.headers, request.peer)
-        if (error := refuse_early(call, self._deps)) is not None:
+        if (error := await refuse_early(call, self._deps)) is not None:
             await skip_body(request.headers, request.receive, self._body_bytes_max)
             return _make_error_response(error)
         format_name = _CONTENT_TYPES.get(read_content_type(request.headers), "")

@@ -103,7 +103,7 @@ class Streams:
             inbox = _Inbox()
             error: AppError | None = None
             try:
-                error = admit(call, self._deps) or self._enter(inbox)
+                error = wait_blocking(admit(call, self._deps)) or self._enter(inbox)
                 if error is None:
                     error = yield from self._answer_groups(call, inbox, bodies)
             except Exception:

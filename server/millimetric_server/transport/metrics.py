@@ -65,6 +65,11 @@ class ServerCollector(Collector):
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)
         yield CounterMetricFamily(
+            "millimetric_directory_looks",
+            "Looks into the control database for a key, project or origin that this server did not know.",
+            self._deps.directory.looks,
+        )
+        yield CounterMetricFamily(
             "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts
         )
 

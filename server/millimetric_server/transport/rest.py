@@ -98,7 +98,7 @@ class RestDoor:
             if isinstance(body, AppError):
                 return refuse(call, body)
             call.headers = _take_key_of_beacon(call.headers, body)
-        if (error := refuse_early(call, self._deps)) is not None:
+        if (error := await refuse_early(call, self._deps)) is not None:
             return error
         if body is None:
             body = await read_body(call.headers, request.receive, self._body_bytes_max)

@@ -1,0 +1,12 @@
+"""A refusal that one look into the control database may turn into its opposite."""
+
+from millimetric_server.control.misses import Sought
+from millimetric_server.errors import AppError, Reason
+
+
+class MissingError(AppError):
+    """The call named something that the directory lacks: another process may have made it a moment ago."""
+
+    def __init__(self, sought: Sought, reason: Reason, message: str) -> None:
+        super().__init__(reason, message)
+        self.sought = sought
