@@ -83,7 +83,7 @@ class RunningServer(msgspec.Struct, frozen=True):
         """Wait until ClickHouse holds all events; return the seconds that it took."""
         began = time.perf_counter()
         while time.perf_counter() - began < _DRAIN_TIMEOUT_S:
-            lines = self._get("/metrics").decode().splitlines()
+            lines = self._get_metrics().decode().splitlines()
             if not any(float(line.split()[1]) for line in lines if line.startswith("millimetric_journal_events{")):
                 return time.perf_counter() - began
             time.sleep(0.05)
@@ -92,7 +92,7 @@ class RunningServer(msgspec.Struct, frozen=True):
     def read_account(self) -> Account:
         """What /metrics says became of the project's events, in one snapshot."""
         account = Account()
-        for family in text_string_to_metric_families(self._get("/metrics").decode()):
+        for family in text_string_to_metric_families(self._get_metrics().decode()):
             for sample in family.samples:
                 if sample.name in _SERIES and sample.labels["project"] == self.keys.project_id:
                     field = _SERIES[sample.name]
@@ -117,6 +117,11 @@ class RunningServer(msgspec.Struct, frozen=True):
         if (account := self.read_account()).missing:
             faults.append(f"the ledger does not add up: {account}")
         return loaded_after_s, faults
+
+    def _get_metrics(self) -> bytes:
+        with urllib.request.urlopen(self.process.metrics_url, timeout=30) as response:
+            body: bytes = response.read()
+        return body
 
     def _get(self, path: str) -> bytes:
         request = urllib.request.Request(

@@ -14,7 +14,7 @@ from pathlib import Path
 import uvicorn
 
 from millimetric_server.call import Deps
-from millimetric_server.config import Settings, parse_rate_limits
+from millimetric_server.config import DEFAULT_METRICS_ADDRESS, Settings, parse_rate_limits
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
@@ -32,6 +32,7 @@ from millimetric_server.store.time_zones import read_zones
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
 from millimetric_server.transport.metrics import ServerCollector
+from millimetric_server.transport.metrics_door import MetricsDoor
 from millimetric_server.workers import WorkerDiedError
 
 log = logging.getLogger(__name__)
@@ -73,7 +74,11 @@ class Server:
             collector.register()
             self._closing.callback(collector.unregister)
             self._grpc.start()
-            log.info("gRPC on %s:%d, HTTP on %s:%d", settings.host, self.grpc_port, settings.host, self.http_port)
+            where = f"gRPC on {settings.host}:{self.grpc_port}, HTTP on {settings.host}:{self.http_port}"
+            if self._metrics is not None:
+                self._metrics.start()
+                where += f", metrics on {self._metrics.host}:{self._metrics.port}"
+            log.info("%s", where)
             with _event_loop_policy():
                 asyncio.run(self._serve_http())
         if self._dead_worker:
@@ -151,9 +156,12 @@ class Server:
     def _open_doors(self) -> None:
         settings = self._settings
         limit = settings.body_bytes_max
-        self._http = HttpApp(HANDLERS, self.deps, limit)
+        self._http = HttpApp(HANDLERS, self.deps, limit, settings.metrics_token)
         self._http_socket = _listen(settings.host, settings.http_port)
         self._closing.callback(self._http_socket.close)
+        self._metrics = _open_metrics(settings)
+        if self._metrics is not None:
+            self._closing.callback(self._metrics.close)
         self._grpc = GrpcDoor(
             HANDLERS,
             self.deps,
@@ -217,6 +225,19 @@ def find_geoip_db(settings: Settings) -> Path | None:
         return Path(settings.geoip_db).expanduser().resolve()
     fetched = settings.data_path / "geoip.mmdb"
     return fetched if fetched.exists() else None
+
+
+def _open_metrics(settings: Settings) -> MetricsDoor | None:
+    """Bind the address for metrics. The default one may be taken, by another server here: that is no reason to end."""
+    if (address := settings.read_metrics_address()) is None:
+        return None
+    try:
+        return MetricsDoor(*address)
+    except OSError as error:
+        if settings.metrics_address != DEFAULT_METRICS_ADDRESS:
+            raise OSError(f"{error}. Choose another --metrics-address") from error
+        log.warning("%s. This server runs without /metrics: give it a --metrics-address of its own", error)
+        return None
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -12,6 +12,7 @@ PREFIX = "MILLIMETRIC_"
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+DEFAULT_METRICS_ADDRESS = "127.0.0.1:9464"
 DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000"
 
 
@@ -29,7 +30,16 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 opens the server to the network.")
     grpc_port: int = _setting(50051, "Port of the gRPC door.")
-    http_port: int = _setting(8080, "Port of the HTTP door: REST /v1, Connect, health and metrics.")
+    http_port: int = _setting(8080, "Port of the HTTP door: REST /v1, Connect and health.")
+    metrics_address: str = _setting(
+        DEFAULT_METRICS_ADDRESS,
+        "host:port on which /metrics answers without a key. Empty or `off`: nowhere. If the default is taken, the "
+        "server says so and runs without.",
+    )
+    metrics_token: str = _setting(
+        "",
+        "With it, /metrics answers on the HTTP port too, to `Authorization: Bearer <token>`. Empty: it is not there.",
+    )
     data_dir: str = _setting("./var", "Folder for the journal, the embedded engine, the control database and secrets.")
     clickhouse_url: str = _setting(
         "",
@@ -103,6 +113,7 @@ class Settings:
         )
         parse_rate_limits(self.rate_limits)
         self.read_trusted_proxies()
+        self.read_metrics_address()
 
     @property
     def data_path(self) -> Path:
@@ -118,6 +129,15 @@ class Settings:
     def resolved_database_url(self) -> str:
         """The control database's URL, the default filled in."""
         return self.database_url or f"sqlite:///{self.data_path / 'control.db'}"
+
+    def read_metrics_address(self) -> tuple[str, int] | None:
+        """Parse metrics_address into host and port; None where there is none. Raises ConfigError."""
+        if self.metrics_address.strip().lower() in ("", "off"):
+            return None
+        host, _, port = self.metrics_address.strip().rpartition(":")
+        is_good = bool(host) and port.isascii() and port.isdigit() and int(port) <= 65535  # noqa: PLR2004
+        _require(is_good, "metrics_address", "must look like 127.0.0.1:9464 or [::1]:9464, or be `off`")
+        return host.strip("[]"), int(port)
 
     def read_trusted_proxies(self) -> tuple[Network, ...]:
         """Parse trusted_proxies. Raises ConfigError."""

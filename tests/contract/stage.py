@@ -5,6 +5,8 @@ import resource
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
+
 from contract.case_files import CaseCall
 from contract.doors import Answer, Doors, WireCall
 from contract.fillers import Fillers
@@ -43,7 +45,7 @@ class Stage:
 
     def count_waiting(self) -> int:
         """How many events wait in the journal: all that a server without a store has."""
-        lines = self.doors.http.get("/metrics").text.splitlines()
+        lines = httpx.get(self.server.metrics_url).text.splitlines()
         return sum(int(float(line.split()[1])) for line in lines if line.startswith("millimetric_journal_events{"))
 
     @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The same event_id with other content: counted and logged for the operator, without a word of the content."""
 
+import httpx
 from reads import wait_until
 
 from contract.doors import WireCall
@@ -10,7 +11,7 @@ _METRIC = "millimetric_event_id_conflicts_total "
 
 
 def _count_conflicts(stage: Stage) -> float:
-    lines = stage.doors.http.get("/metrics").text.splitlines()
+    lines = httpx.get(stage.server.metrics_url).text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith(_METRIC))
 
 

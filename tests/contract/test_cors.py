@@ -66,5 +66,5 @@ def test_a_page_may_read_that_there_is_no_such_route(http: httpx.Client) -> None
 
 
 def test_operations_are_not_for_pages(http: httpx.Client) -> None:
-    for path in ("/healthz", "/metrics"):
+    for path in ("/healthz", "/readyz"):
         assert "access-control-allow-origin" not in http.get(path, headers={"Origin": ORIGIN}).headers

@@ -26,7 +26,7 @@ _OUTCOMES = {
 def read_ledger(server: ServerProcess, project_id: str) -> tuple[int, Counter[str]]:
     """What /metrics says that the project received, and what became of it."""
     received, outcomes = 0, Counter[str]()
-    for family in text_string_to_metric_families(httpx.get(f"{server.base_url}/metrics").text):
+    for family in text_string_to_metric_families(httpx.get(server.metrics_url).text):
         for sample in family.samples:
             if sample.labels.get("project") == project_id and not sample.name.endswith("_created"):
                 name = family.name.removeprefix(_PREFIX)

@@ -137,7 +137,7 @@ def make_batch() -> ingest_service_pb2.BatchRequest:
 def read_ledger(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:
     """What /metrics says of the project's events, by metric; reasons are summed up."""
     ledger: dict[str, int] = {}
-    for family in text_string_to_metric_families(httpx.get(f"{server.base_url}/metrics", timeout=30).text):
+    for family in text_string_to_metric_families(httpx.get(server.metrics_url, timeout=30).text):
         for sample in family.samples:
             if sample.labels.get("project") == keys.project_id:
                 ledger[family.name] = ledger.get(family.name, 0) + int(sample.value)

@@ -330,7 +330,7 @@ def test_callers_who_stall_lose_their_places(clickhouse_server: ClickHouseServer
 
 
 def _count_metric(server: ServerProcess, reason: str) -> float:
-    lines = httpx.get(f"{server.base_url}/metrics").text.splitlines()
+    lines = httpx.get(server.metrics_url).text.splitlines()
     wanted = ("millimetric_requests_total", 'rpc="Export"', f'reason="{reason}"')
     return sum(float(line.split()[-1]) for line in lines if all(part in line for part in wanted))
 

@@ -82,7 +82,7 @@ def _metadata(key: str) -> tuple[tuple[str, str], ...]:
 
 
 def count_looks(server: ServerProcess) -> int:
-    match = _LOOKS.search(httpx.get(f"{server.base_url}/metrics").text)
+    match = _LOOKS.search(httpx.get(server.metrics_url).text)
     assert match is not None
     return int(float(match[1]))
 

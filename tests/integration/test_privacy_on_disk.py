@@ -126,7 +126,7 @@ def _send_over_http(server: ServerProcess, keys: ProjectKeys) -> Iterator[httpx.
         yield client.post("/v1/track", json=bad, headers=browser | _bearer("pk_live_00000000_" + "x" * 32))
         yield client.post("/v1/track", json=bad, headers=browser | {"Origin": "https://other.example"})
         yield client.post("/v1/track", json=bad, headers=browser | {"Sec-GPC": "1"})
-        yield client.get("/metrics")
+        yield client.get(server.metrics_url)
 
 
 def _send_over_grpc(server: ServerProcess, keys: ProjectKeys) -> Iterator[str]:

@@ -23,13 +23,13 @@ def bring_every_outcome(server: ServerProcess) -> None:
     httpx.post(url, json={"event": ""}, headers=bearer(keys.secret))
     httpx.post(url, json={"event": "page"}, headers=bearer(keys.public) | {"Origin": ORIGIN, "DNT": "1"})
     dropped = f'events_dropped_total{{project="{keys.project_id}"'
-    wait_until(lambda: dropped in httpx.get(f"{server.base_url}/metrics").text, "the ledger is written")
+    wait_until(lambda: dropped in httpx.get(server.metrics_url).text, "the ledger is written")
 
 
 def test_the_table_of_metrics_is_what_the_server_shows(server: ServerProcess) -> None:
     bring_every_outcome(server)  # so that labelled metrics have a child
     shown = {}
-    for family in text_string_to_metric_families(httpx.get(f"{server.base_url}/metrics").text):
+    for family in text_string_to_metric_families(httpx.get(server.metrics_url).text):
         if family.name.startswith(_PREFIX) and not family.name.endswith("_created"):
             name = f"{family.name}_total" if family.type == "counter" else family.name
             labels = {label for sample in family.samples for label in sample.labels} - _OWN_LABELS

@@ -21,7 +21,8 @@ from millimetric_server.server_secrets import load_secrets
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 60
 ORIGIN = "https://app.example.com"
-_LISTENING = re.compile(r"gRPC on [^ ]*:(\d+), HTTP on [^ ]*:(\d+)")
+_OWN_PORTS = {"MILLIMETRIC_METRICS_ADDRESS": "127.0.0.1:0"}
+_LISTENING = re.compile(r"gRPC on [^ ]*:(\d+), HTTP on [^ ]*:(\d+)(?:, metrics on [^ ]*:(\d+))?\n")
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,7 @@ class ServerProcess:
     process: subprocess.Popen[bytes] | None = None
     grpc_port: int = 0
     http_port: int = 0
+    metrics_port: int = 0
     module: tuple[str, ...] = ("millimetric_server",)
 
     def __enter__(self) -> Self:
@@ -66,6 +68,10 @@ class ServerProcess:
         return f"http://127.0.0.1:{self.http_port}"
 
     @property
+    def metrics_url(self) -> str:
+        return f"http://127.0.0.1:{self.metrics_port}/metrics"
+
+    @property
     def log(self) -> str:
         return self.log_path.read_text()
 
@@ -79,7 +85,7 @@ class ServerProcess:
             start_of_log = log.tell()
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *self.module, "serve", "--grpc-port", "0", "--http-port", "0"],
-                env={**os.environ, "MILLIMETRIC_DATA_DIR": str(self.data_dir), **self.environ},
+                env={**os.environ, **_OWN_PORTS, "MILLIMETRIC_DATA_DIR": str(self.data_dir), **self.environ},
                 stdout=log,
                 stderr=log,
             )
@@ -89,6 +95,7 @@ class ServerProcess:
                 raise AssertionError(f"the server did not start:\n{self.log}")
             time.sleep(0.05)
         self.grpc_port, self.http_port = int(match[1]), int(match[2])
+        self.metrics_port = int(match[3] or 0)
         self._wait_for_http(deadline)
 
     def stop(self) -> int:

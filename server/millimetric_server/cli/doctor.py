@@ -25,6 +25,7 @@ from millimetric_server.cli.doctor_services import (
     check_clickhouse,
     check_grpc_port,
     check_http_port,
+    check_metrics,
     check_trusted_proxies,
 )
 from millimetric_server.cli.settings import SERVER_FLAGS, setting_options
@@ -40,6 +41,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_ledger,
     check_grpc_port,
     check_http_port,
+    check_metrics,
     check_clickhouse,
     check_geoip,
     check_trusted_proxies,

@@ -1,5 +1,6 @@
 """Checks of what answers: the two ports, ClickHouse, and whose addresses are believed."""
 
+import dataclasses
 import importlib.metadata
 import importlib.util
 import os
@@ -12,7 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from millimetric_server.cli.addresses import dial_host, grpc_address, http_url, open_channel
 from millimetric_server.cli.doctor_findings import Finding, fail, ok, warn
-from millimetric_server.cli.http_reads import ReadError, read_json
+from millimetric_server.cli.http_reads import ReadError, read_json, read_text
 from millimetric_server.config import ConfigError, Settings
 
 _TIMEOUT_S = 3.0
@@ -50,6 +51,26 @@ def check_grpc_port(settings: Settings) -> Finding:
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
         return ok(name, f"a Millimetric answers at {address}")
     return warn(name, f"the Millimetric at {address} is shutting down", "Wait until it has ended.")
+
+
+def check_metrics(settings: Settings) -> Finding:
+    """Does /metrics answer where it should, or can it."""
+    name, address = "metrics", settings.read_metrics_address()
+    if address is None:
+        if settings.metrics_token:
+            return ok(name, f"with the token, at {http_url(settings)}/metrics")
+        advice = "Set MILLIMETRIC_METRICS_ADDRESS or MILLIMETRIC_METRICS_TOKEN, and have Prometheus ask there."
+        return warn(name, "off: nobody can watch this server", advice)
+    host, port = address
+    if port == 0:
+        return ok(name, "on a port chosen at start")
+    at = dataclasses.replace(settings, host=host)
+    if (finding := _check_free(name, at, port)) is not None:
+        return finding
+    url = f"http://{dial_host(at)}:{port}/metrics"
+    if _shows_our_metrics(url):
+        return ok(name, f"a Millimetric answers at {url}")
+    return warn(name, f"{url} is taken by another program", "Choose another --metrics-address.")
 
 
 def check_clickhouse(settings: Settings) -> Finding:
@@ -110,6 +131,13 @@ def _is_listening(settings: Settings, port: int) -> bool:
     except (OSError, UnicodeError):
         return False
     return True
+
+
+def _shows_our_metrics(url: str) -> bool:
+    try:
+        return "millimetric_journal_bytes" in read_text(url, timeout_s=_TIMEOUT_S)
+    except ReadError:
+        return False
 
 
 def _check_clickhouse_server(name: str, url: str) -> Finding:

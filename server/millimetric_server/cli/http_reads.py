@@ -51,6 +51,17 @@ def read_json(
         ) from error
 
 
+def read_text(url: str, *, timeout_s: float = _TIMEOUT_S) -> str:
+    """GET a text from an address of this machine or its network, without a proxy. Raises ReadError."""
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=timeout_s) as response:
+            text: str = response.read().decode(errors="replace")
+    except (OSError, HTTPException, ValueError) as error:
+        raise ReadError(f"Nothing answers at {url} as it should.") from error
+    return text
+
+
 def _read_object(body: bytes, url: str) -> dict[str, Any]:
     try:
         value = json.loads(body)

@@ -34,7 +34,7 @@ _PLANNED = (
 @click.command()
 @setting_options(*SERVER_FLAGS)
 def serve(**flags: Any) -> None:
-    """Run the server: gRPC on one port, REST, Connect, health and metrics on the other.
+    """Run the server: gRPC on one port, REST, Connect and health on another, metrics on a third.
 
     Without any setting it keeps everything in ./var and runs ClickHouse inside this process. SIGTERM or Ctrl-C
     ends it in order: running calls finish and the journal is loaded. Events that were answered survive a crash.

@@ -13,7 +13,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _HELP = {setting.name: (setting.metadata["help"], setting.default) for setting in fields(Settings)}
 
 # What `serve` takes as flags, and what the commands on projects, keys and origins take.
-SERVER_FLAGS = ("host", "grpc_port", "http_port", "data_dir", "clickhouse_url", "database_url")
+SERVER_FLAGS = ("host", "grpc_port", "http_port", "metrics_address", "data_dir", "clickhouse_url", "database_url")
 CONTROL_FLAGS = ("data_dir", "database_url")
 
 

@@ -35,10 +35,10 @@ _BROWSER_PATHS = ("/v1/", PACKAGE)
 class HttpApp:
     """The ASGI application."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int, metrics_token: str = "") -> None:
         self._rest = RestDoor(handlers, deps, body_bytes_max)
         self._connect = ConnectDoor(handlers, deps, body_bytes_max)
-        self.health = HealthDoor(deps)
+        self.health = HealthDoor(deps, metrics_token)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing of an exception leaves here."""
@@ -68,7 +68,8 @@ class HttpApp:
         if request.path.startswith(PACKAGE):
             return await self._connect.answer(request)
         if request.method == "GET" and request.path in self.health.routes:
-            return await self.health.answer(request)
+            answer = await self.health.answer(request)
+            return make_error_response(answer) if isinstance(answer, AppError) else answer
         return make_error_response(AppError(Reason.NOT_FOUND, "there is no such route; see docs/api/rest.md"))
 
 
