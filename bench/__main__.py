@@ -69,6 +69,7 @@ def main() -> None:
       python -m bench soak                 memory, files and the journal over a long run
       python -m bench outage               what callers see while ClickHouse is away
       python -m bench reads                questions about ten million events
+      python -m bench syncs                what it costs that ClickHouse's copy is on the disk
     """  # noqa: D301 - \b is click's mark for a block that is not wrapped
 
 
@@ -255,6 +256,30 @@ def reads(*, save: bool, data_dir: str, **options: Any) -> None:
         _CONSOLE.print(f"skipped, the server has no such RPC yet: {name}")
     name = "reads" if plan.is_embedded else "reads-clickhouse"
     _finish(name, machine, tables.make_reads_tables(result), result, save=save)
+
+
+@main.command()
+@_data_dir
+@click.option(
+    "--blocks",
+    type=click.IntRange(8, 1000),
+    default=48,
+    show_default=True,
+    help="Blocks of each size and way; a third of it of the largest size.",
+)
+@_save
+def syncs(*, data_dir: str, blocks: int, save: bool) -> None:
+    """Insert blocks of 1, 1,000 and 20,000 events, by each way in which their rows may reach the disk.
+
+    Embedded engine, all views. The ways take turns block by block, so that other work on the
+    machine meets all of them. Takes about a minute.
+    """
+    from bench.syncs import SIZES, measure
+
+    machine = describe_machine()
+    with _Steps("syncs", len(SIZES)) as advance:
+        result = measure(data_dir, blocks, advance)
+    _finish("syncs", machine, tables.make_sync_tables(result), result, save=save)
 
 
 def _make_plan(

@@ -12,6 +12,7 @@ from bench.reading import Measure as ReadMeasure
 from bench.reading import Reads, Round
 from bench.results import Table
 from bench.soak import Figure, Soak
+from bench.syncs import WAYS, Syncs
 
 _ANSWERS = ("calls", "errors", "p50 ms", "p99 ms", "max ms")
 _WHO = ("server", "door", "RPC", "callers", "load by")
@@ -213,6 +214,28 @@ def _tell_phase(one: Phase) -> tuple[str, ...]:
         *("-" if value is None else f"{value:.1f}" for value in reads),
         "-" if one.caught_up_s is None else f"{one.caught_up_s:.1f}",
     )
+
+
+def make_sync_tables(syncs: Syncs) -> list[Table]:
+    """One table: a block's milliseconds and an event's microseconds in each way to the disk."""
+    plain = {cost.rows: cost.block_ms for cost in syncs.costs if cost.way == next(iter(WAYS))}
+    rows = [
+        (
+            f"{cost.rows:,}",
+            cost.way,
+            WAYS[cost.way],
+            f"{cost.block_ms:.1f}",
+            f"{cost.event_us:.1f}",
+            f"{cost.block_ms / plain[cost.rows]:.2f}",
+            f"{cost.syncs_a_block:.1f}",
+        )
+        for cost in syncs.costs
+    ]
+    caption = (
+        f"Inserting blocks, all views included; medians. One sync of a small file takes {syncs.disk_sync_ms:.2f} ms."
+    )
+    head = ("events a block", "way", "meaning", "ms / block", "µs / event", "ratio", "syncs / block")
+    return [Table(caption, head, rows)]
 
 
 def _tell_who(one: Measure) -> tuple[str, ...]:

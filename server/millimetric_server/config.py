@@ -15,6 +15,8 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_METRICS_ADDRESS = "127.0.0.1:9464"
 DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000"
 
+_BLOCK_ROWS_MAX = 1_000_000  # of a larger block ClickHouse makes several parts, some of which may be in and others not
+
 
 class ConfigError(ValueError):
     """A setting can't be used; the message names it and says what is allowed."""
@@ -100,6 +102,7 @@ class Settings:
             "grpc_streams_max",
         ):
             _require(getattr(self, name) > 0, name, "must be at least 1")
+        _require(self.block_rows_max <= _BLOCK_ROWS_MAX, "block_rows_max", f"must be at most {_BLOCK_ROWS_MAX}")
         for name in ("idempotency_window_days", "journal_free_bytes_min", "shutdown_timeout_s"):
             _require(getattr(self, name) >= 0, name, "must be 0 or more")
         for name in SECRET_NAMES:

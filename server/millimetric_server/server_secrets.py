@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from millimetric_server.config import SECRET_NAMES, ConfigError, Settings
+from millimetric_server.folders import make_folder, sync_folder
 
 _FILE_NAME = "secrets.json"
 
@@ -30,8 +31,8 @@ def load_secrets(settings: Settings) -> ServerSecrets:
 
 
 def _load_file(path: Path) -> dict[str, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        make_folder(path.parent)
         _create(path, json.dumps({name: secrets.token_hex(32) for name in SECRET_NAMES}))
     except FileExistsError:
         pass  # made at an earlier start, or by another process just now
@@ -54,5 +55,6 @@ def _create(path: Path, text: str) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.link(draft, path)
+        sync_folder(path.parent)
     finally:
         draft.unlink()

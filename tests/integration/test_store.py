@@ -6,8 +6,11 @@ from stores import DAY, NOW, Engine, make_row
 
 from millimetric_server.journal.blocks import Block, Entry
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.journal.seen import NewEvent
 from millimetric_server.store import migrations
+from millimetric_server.store.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.rollup_repair import WorkTables
 from support.clickhouse_server import ClickHouseServer
 
 
@@ -43,6 +46,43 @@ def test_a_block_that_is_sent_twice_is_counted_once(engine: Engine) -> None:
     engine.loader._inserter.insert(block)
     engine.loader._inserter.insert(dataclasses.replace(block, was_sent=True))
     assert engine.count("events") == 3
+    assert engine.read_rollups() == engine.read_expected_rollups()
+
+
+def test_every_table_is_synced_before_clickhouse_confirms_what_it_wrote(engine: Engine) -> None:
+    """Those of every migration, the newest too, and the notes of reclassify. See docs/adr/0010."""
+    WorkTables("prj_a").create(engine.store)
+    tables = dict(
+        map(
+            tuple,
+            engine.store.query(
+                "SELECT name, engine_full FROM system.tables "
+                "WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
+            ),
+        )
+    )
+    assert {"events", "daily_rollup", "hourly_rollup", "source_rollup", "sessions", "schema_migrations"} < set(tables)
+    for name, settings in tables.items():
+        for wanted in ("fsync_after_insert = 1", "fsync_part_directory = 1", "min_rows_to_fsync_after_merge = 1"):
+            assert wanted in settings.replace("true", "1"), name
+
+
+def test_rows_that_are_there_are_left_out_of_a_block_that_was_sent_before(engine: Engine) -> None:
+    """As a power cut leaves them: without their token, and of a block in two partitions only those of one."""
+    engine.loader.close(10)
+    rows = [make_row(event_id=f"{n}", timestamp=NOW - n % 2 * 60 * DAY, session_id=f"s{n % 2}") for n in range(20)]
+    engine.journal.append([NewEvent(row, b"") for row in rows]).result(30)
+    block = engine.journal.read_block(100)
+    assert block is not None
+    engine.journal.mark_inflight(block)
+    there = b"".join(pack_row(row) for row in rows[::2])
+    engine.store.insert_block(Insert("events", COLUMN_NAMES, FORMAT, there, "another token"))
+    again = engine.journal.read_block(100)
+    assert again is not None
+    assert again.was_sent
+    settlement = BlockInserter(engine.journal, engine.erasures, engine.store).insert(again)
+    assert settlement.stored == {"prj_a": 20}
+    assert engine.count("events") == 20
     assert engine.read_rollups() == engine.read_expected_rollups()
 
 

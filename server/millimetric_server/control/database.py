@@ -25,6 +25,7 @@ from millimetric_server.control.errors import ControlError, ControlUnavailableEr
 from millimetric_server.control.queries import insert_account
 from millimetric_server.control.records import DEFAULT_ACCOUNT
 from millimetric_server.control.tables import METADATA, control_revision
+from millimetric_server.folders import make_folder
 
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _SQLITE_BEGIN = "millimetric_sqlite_begin"
@@ -81,7 +82,7 @@ def _open_sqlite(url: URL) -> Engine:
     else:
         folder = Path(str(url.database)).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
         except OSError as error:
             raise ControlUnavailableError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     engine = create_engine(url, poolclass=QueuePool, hide_parameters=True, **options)

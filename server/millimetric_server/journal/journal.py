@@ -15,6 +15,7 @@ from typing import Any
 import uuid_utils
 
 from millimetric_server.errors import AppError
+from millimetric_server.folders import make_folder
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import Block, Entry, EntryWriter, Piece, Refusals, Settlement, find_block_end
 from millimetric_server.journal.database import Writer, connect, make_overloaded
@@ -69,7 +70,7 @@ class Journal:
     """The durable log of one server, in one SQLite file."""
 
     def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int, free_bytes_min: int = 0) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)  # SQLite syncs the folder for the names of its own files
         self._bytes_max = bytes_max
         self._free_space = FreeSpace(path.parent, free_bytes_min)
         self._connection = open_whole(path)

@@ -5,7 +5,8 @@ rows and token, or was noted as refused before its halves were sent: so after a 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,11 +19,15 @@ from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, Unreada
 from millimetric_server.store.clickhouse import ClickHouse, Insert
 from millimetric_server.store.faults import RowsRefusedError
 from millimetric_server.store.rollups import Span, rebuild_wrong
+from millimetric_server.store.statements import read_statement
 
 log = logging.getLogger(__name__)
 
 _UNREADABLE = "UNREADABLE_ENTRY"
-_TIMESTAMP, _RECEIVED = (EventRow.__struct_fields__.index(name) for name in ("timestamp", "received_at"))
+_KEY = tuple(map(EventRow.__struct_fields__.index, ("event_id", "timestamp", "received_at")))
+_, _TIMESTAMP, _RECEIVED = _KEY
+
+_Key = tuple[str, str, int, int]  # what tells a row from all others: its project, and the columns of _KEY
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +50,19 @@ class BlockInserter:
     def insert(self, block: Block) -> Settlement:
         """Insert a block; returns what became of its rows. Raises StoreUnavailableError: then it is to be tried again.
 
-        Of a block that was sent before, its roll-ups are compared with its events: ClickHouse changes a table and its
-        views one after the other, and a crash between them can leave a view behind in spite of the token.
+        Of a block that was sent before, the rows that are there are left out: a power cut can take the token of rows
+        that it leaves (docs/adr/0010). And its roll-ups are compared with its events: ClickHouse changes a table and
+        its views one after the other, and a crash between them can leave a view behind in spite of the token.
         """
         settlement = Settlement()
         refusals = self._journal.read_refusals() if block.was_sent else {}
         has_forgotten = any(self._erasures.concern(entry.project_id) for entry in block.entries)
-        if has_forgotten or refusals or not self._insert_whole(block, refusals, settlement):
-            self._insert_rows(block, refusals, settlement)
+        spans = list(_find_spans(block)) if block.was_sent else []
+        found = set[_Key]().union(*(self._find_rows(span) for span in spans))
+        if has_forgotten or refusals or found or not self._insert_whole(block, refusals, settlement):
+            self._insert_rows(block, refusals, found, settlement)
         if block.was_sent:
-            self._heal_rollups(block)
+            self._heal_rollups(spans)
         return settlement
 
     def _insert_whole(self, block: Block, refusals: Refusals, settlement: Settlement) -> bool:
@@ -66,9 +74,17 @@ class BlockInserter:
             settlement.stored[entry.project_id] += entry.row_count
         return True
 
-    def _insert_rows(self, block: Block, refusals: Refusals, settlement: Settlement) -> None:
-        """Insert the rows that are neither of forgotten people nor refused."""
-        rows = self._choose_rows(block, settlement)
+    def _find_rows(self, span: Span) -> Iterator[_Key]:
+        """The rows of a block that ClickHouse holds, and maybe others.
+
+        They can be left out under the same token: those of a partition are there together or not at all.
+        """
+        for event_id, timestamp, received_at in self._store.query(read_statement("load.find_rows"), span.parameters):
+            yield span.project_id, event_id, timestamp, received_at
+
+    def _insert_rows(self, block: Block, refusals: Refusals, found: AbstractSet[_Key], settlement: Settlement) -> None:
+        """Insert the rows that are neither of forgotten people, nor there already, nor refused."""
+        rows = self._choose_rows(block, found, settlement)
         pieces = [Piece(0, block.row_count)]
         while pieces:
             piece = pieces.pop()
@@ -103,7 +119,7 @@ class BlockInserter:
             return False
         return True
 
-    def _choose_rows(self, block: Block, settlement: Settlement) -> dict[int, _Row]:
+    def _choose_rows(self, block: Block, found: AbstractSet[_Key], settlement: Settlement) -> dict[int, _Row]:
         """Unpack the rows to insert, by their number within the block; the others are settled."""
         rows: dict[int, _Row] = {}
         for first_row, entry in block.number_entries():
@@ -116,12 +132,14 @@ class BlockInserter:
             for number, values in enumerate(unpacked, first_row):
                 if self._erasures.covers(values):
                     settlement.forgotten[entry.project_id] += 1
+                elif (entry.project_id, *(values[place] for place in _KEY)) in found:
+                    settlement.stored[entry.project_id] += 1
                 else:
                     rows[number] = _Row(entry.seq, entry.project_id, values)
         return rows
 
-    def _heal_rollups(self, block: Block) -> None:
-        healed = sum(rebuild_wrong(self._store, span) for span in _find_spans(block))
+    def _heal_rollups(self, spans: Sequence[Span]) -> None:
+        healed = sum(rebuild_wrong(self._store, span) for span in spans)
         if healed:
             log.warning(
                 "loader: after an interruption %d days and sessions differed from their events: rebuilt", healed

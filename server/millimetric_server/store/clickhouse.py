@@ -15,6 +15,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3 import Timeout
 
+from millimetric_server.folders import make_folder, sync_file_system
 from millimetric_server.store.faults import (
     NoRoomError,
     Outage,
@@ -96,7 +97,7 @@ class ClickHouse:
 
         The client library passes blocks of rows to the engine in files, which must not stay in a folder for all.
         """
-        engine.mkdir(parents=True, exist_ok=True)
+        make_folder(engine)
         temporary = engine.with_name(f"{engine.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(mode=0o700)
@@ -205,6 +206,17 @@ class ClickHouse:
                 raise
 
         self._call(insert)
+
+    def sync(self) -> None:
+        """Bring what ClickHouse syncs by no setting to the disk: made, altered and dropped tables, projections.
+
+        That of an embedded engine only; a server's disk is out of reach. Raises StoreUnavailableError.
+        """
+        if self.is_embedded:
+            try:
+                sync_file_system(Path(urlsplit(self.url).path))
+            except OSError as error:
+                raise StoreUnavailableError(f"the engine's disk can't be synced: {error.strerror}") from error
 
     def is_reachable(self) -> bool:
         """Tell whether a trivial query is answered."""

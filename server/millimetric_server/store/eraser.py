@@ -50,6 +50,7 @@ def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None
     after = _count_rollups(store, erasure.project_id, plan)
     ((_, _, residual),) = store.query(read_statement("forget.touched").replace("%MATCH%", match), parameters)
     after["events"] = residual
+    store.sync()
     removed |= {table: plan.rows_before[table] - after[table] for table in plan.rows_before}
     erasures.mark_done(erasure, removed, residual, time.time_ns() // 1000)
     log.info("erasure %s: done, %d events removed, residual %d", erasure.erasure_id, removed["events"], residual)

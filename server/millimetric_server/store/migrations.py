@@ -13,6 +13,7 @@ _LEDGER = """
 CREATE TABLE IF NOT EXISTS schema_migrations
 (version UInt32, name String, digest String, applied_at DateTime DEFAULT now())
 ENGINE = MergeTree ORDER BY version
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1
 """
 
 
@@ -69,6 +70,7 @@ def migrate(store: ClickHouse) -> int:
 def _apply(store: ClickHouse, migration: Migration) -> None:
     for statement in migration.statements:
         store.command_at_length(statement)
+    store.sync()  # not noted as done before it is on the disk
     store.command(
         "INSERT INTO schema_migrations (version, name, digest) "
         "VALUES ({version:UInt32}, {name:String}, {digest:String})",

@@ -116,9 +116,11 @@ def reclassify(store: ClickHouse, scope: Scope, tell: Progress) -> Tally:
             answered += len(answers)
             _insert_answers(store, work, answers)
         if answered:
+            store.sync()  # the answers: their table has no setting for it
             _rewrite_month(store, scope, work, month)
             repair_rollups(store, work)
         tell(f"{_name_month(month)}: rewritten", events)
+    store.sync()
     store.command(f"DROP TABLE IF EXISTS {work.answers} SYNC")
     work.drop(store)
     return tally

@@ -18,6 +18,7 @@ _ATTEMPTS_MAX = 30
 _SETTLE_S = 1.0
 _POLL_S = 0.05
 _NO_WAIT = {"lightweight_deletes_sync": 0, "mutations_sync": 0}
+_SYNCED = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1"
 _REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
 
 
@@ -44,9 +45,10 @@ class WorkTables:
 
     def create(self, store: ClickHouse) -> None:
         """Make the notes where they are missing; those of a run that was cut short stay."""
-        store.command(f"CREATE TABLE IF NOT EXISTS {self.days} (day Date) ENGINE = MergeTree ORDER BY day")
+        store.command(f"CREATE TABLE IF NOT EXISTS {self.days} (day Date) ENGINE = MergeTree ORDER BY day {_SYNCED}")
         store.command(
-            f"CREATE TABLE IF NOT EXISTS {self.sessions} (session_id String) ENGINE = MergeTree ORDER BY session_id"
+            f"CREATE TABLE IF NOT EXISTS {self.sessions} (session_id String) ENGINE = MergeTree ORDER BY session_id "
+            f"{_SYNCED}"
         )
 
     def drop(self, store: ClickHouse) -> None:

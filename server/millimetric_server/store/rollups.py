@@ -54,6 +54,12 @@ class Span:
     received_min: int
     received_max: int
 
+    @property
+    def parameters(self) -> dict[str, object]:
+        """The parameters of statements about the span: project, and the bounds of its times."""
+        names = ("timestamp_min", "timestamp_max", "received_min", "received_max")
+        return {"project": self.project_id, **{name: getattr(self, name) for name in names}}
+
 
 def read_rollup_statement(name: str, rollup: Rollup, ids: str = "") -> str:
     """Read sql/<name>_<part>.sql for a roll-up.
@@ -110,6 +116,5 @@ def _find_wrong_days(store: ClickHouse, rollup: Rollup, span: Span) -> list[str]
 
 
 def _find_wrong_sessions(store: ClickHouse, span: Span) -> list[str]:
-    bounds = {name: getattr(span, name) for name in ("timestamp_min", "timestamp_max", "received_min", "received_max")}
     statement = read_rollup_statement("rebuild.wrong", SESSIONS, _SESSIONS_OF_SPAN)
-    return [session for (session,) in store.query(statement, {"project": span.project_id, **bounds})]
+    return [session for (session,) in store.query(statement, span.parameters)]
