@@ -8,34 +8,47 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from google.protobuf import json_format
-from msgspec.structs import FieldInfo, fields
+from msgspec.structs import fields
 
 from millimetric_server.errors import AppError, Reason, Violation, invalid_params, invalid_payload
 from millimetric_server.messages import (
+    NO_JSON,
+    Ack,
+    BatchMode,
     BatchRequest,
     Event,
     Filter,
     Message,
     UndecodableEvent,
-    WireEnum,
     decode_custom,
     encode_custom,
 )
 from millimetric_server.store.filters import FilterError, parse_filter
-from millimetric_server.transport.codec_proto import find_proto_class, read_enum_names, to_proto
+from millimetric_server.transport.codec_proto import to_proto
+from millimetric_server.transport.json_pieces import TooManyItemsError, rename_keys, split_list
+from millimetric_server.validate.events import make_too_many
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
+# Values that a body may hold, by its commas, if it is no batch: more than any valid request. What a list is made of is
+# built before anybody can count it, so it is bounded here.
+_COMMAS_MAX = 250_000
+_TEXT_CHARS_MAX = 400  # of msgspec's sentences, which repeat what was sent; the place stands at the end
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
 
 encode_rest: Callable[[Message], bytes] = msgspec.json.Encoder(enc_hook=encode_custom).encode
-_decode_raw_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_decode_raw_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class _RawBatch(msgspec.Struct):
-    """A batch whose events have not been looked at."""
+    """A batch whose events have not been looked at, not even counted."""
 
-    events: list[msgspec.Raw]
+    events: msgspec.Raw = NO_JSON
+    mode: BatchMode = BatchMode.UNSPECIFIED
+    ack: Ack = Ack.UNSPECIFIED
+
+
+_decode_raw_batch = msgspec.json.Decoder(_RawBatch).decode
+_decode_events = msgspec.json.Decoder(list[Event], dec_hook=decode_custom).decode
+_decode_event = msgspec.json.Decoder(Event, dec_hook=decode_custom).decode
 
 
 class JsonDecoder:
@@ -44,16 +57,19 @@ class JsonDecoder:
     def __init__(self, request: type[Message]) -> None:
         self._request = request
         self._decoder = msgspec.json.Decoder(request, dec_hook=decode_custom)
+        self._has_lists = any(get_origin(field.type) is list for field in fields(request))
 
     def decode(self, body: bytes) -> Message:
         """Decode a body with snake_case names. Raises AppError invalid_payload that names the field."""
         try:
             str(body, "utf-8")  # msgspec does not look into what it skips
+            if self._request is BatchRequest:
+                return _decode_batch(body or b"{}")
+            if body.count(b",") > _COMMAS_MAX and self._has_lists:
+                raise invalid_payload((Violation("body", f"must hold at most {_COMMAS_MAX} values"),))
             message: Message = self._decoder.decode(body or b"{}")
         except msgspec.ValidationError as error:
-            if self._request is not BatchRequest:
-                raise invalid_payload((_locate(error),)) from None
-            return _decode_batch(body, error)
+            raise invalid_payload((_locate(error),)) from None
         except _MALFORMED:
             raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
         return message
@@ -61,7 +77,8 @@ class JsonDecoder:
     def decode_connect(self, body: bytes) -> Message:
         """Decode a body with camelCase or snake_case names, as proto3 JSON allows. Raises like decode."""
         with contextlib.suppress(*_MALFORMED):  # decode finds the same fault and tells it better
-            body = _rename_keys(body or b"{}", self._request)
+            str(body, "utf-8")
+            body = rename_keys(body or b"{}", self._request)
         return self.decode(body)
 
 
@@ -99,55 +116,27 @@ def encode_connect(message: Message) -> bytes:
     return msgspec.json.encode(json_format.MessageToDict(to_proto(message)))
 
 
-def _decode_batch(body: bytes, error: msgspec.ValidationError) -> Message:
-    """Decode a batch event by event, so that every bad one is told and, if wanted, the good ones are stored."""
+def _decode_batch(body: bytes) -> Message:
+    """Decode a batch: count its events, then build them. Where one is bad, each is decoded for itself."""
+    raw = _decode_raw_batch(body)
     try:
-        raw = msgspec.json.decode(body, type=_RawBatch).events
-        batch = msgspec.json.decode(_without_events(body), type=BatchRequest, dec_hook=decode_custom)
-    except _MALFORMED:
-        raise invalid_payload((_locate(error),)) from None
-    batch.events = [_decode_event(one) for one in raw]
-    return batch
+        sent = [] if raw.events is NO_JSON else split_list(raw.events)
+    except TooManyItemsError:
+        raise make_too_many("events") from None
+    except msgspec.ValidationError as error:
+        raise invalid_payload((Violation("events", _locate(error).message),)) from None
+    try:
+        events = _decode_events(raw.events) if sent else []
+    except msgspec.ValidationError:
+        events = [_decode_one(event) for event in sent]
+    return BatchRequest(events, raw.mode, raw.ack)
 
 
-def _decode_event(raw: msgspec.Raw) -> Event:
+def _decode_one(raw: msgspec.Raw) -> Event:
     try:
-        return msgspec.json.decode(raw, type=Event, dec_hook=decode_custom)
+        return _decode_event(raw)
     except msgspec.ValidationError as error:
         return UndecodableEvent(violations=(_locate(error),))
-
-
-def _without_events(body: bytes) -> bytes:
-    return msgspec.json.encode({name: raw for name, raw in _decode_raw_object(body).items() if name != "events"})
-
-
-def _rename_keys(body: bytes | msgspec.Raw, message: type[Message]) -> bytes:
-    """Write an object's camelCase keys in snake_case, guided by the message; free-form values stay as they are."""
-    known = {name: one for one in fields(message) for name in (one.encode_name, _to_camel(one.encode_name))}
-    pairs = []
-    for name, raw in _decode_raw_object(body).items():
-        field = known.get(name)
-        value = bytes(raw) if field is None else _rename_value(raw, field, message)
-        pairs.append(msgspec.json.encode(field.encode_name if field else name) + b":" + value)
-    return b"{" + b",".join(pairs) + b"}"
-
-
-def _rename_value(raw: msgspec.Raw, field: FieldInfo, message: type[Message]) -> bytes:
-    kinds = [kind for kind in (field.type, *get_args(field.type)) if isinstance(kind, type)]
-    nested = next((kind for kind in kinds if issubclass(kind, Message)), None)
-    if bytes(raw).isdigit() and issubclass(kinds[0], WireEnum):  # proto3 JSON takes an enum's number too
-        enum: Any = find_proto_class(message).DESCRIPTOR.fields_by_name[field.encode_name].enum_type
-        return msgspec.json.encode(read_enum_names(kinds[0], enum).get(int(bytes(raw)), int(bytes(raw))))
-    if nested is None or bytes(raw) == b"null":
-        return bytes(raw)
-    if get_origin(field.type) is list:
-        return b"[" + b",".join(_rename_keys(item, nested) for item in _decode_raw_list(raw)) + b"]"
-    return _rename_keys(raw, nested)
-
-
-def _to_camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _read_filter(text: str) -> Filter:
@@ -159,6 +148,9 @@ def _read_filter(text: str) -> Filter:
 
 def _locate(error: Exception) -> Violation:
     """Turn msgspec's sentence, `Expected … - at `$.events[3].url``, into a violation."""
-    match = _PLACE.fullmatch(str(error))
-    what, field = (match["what"], match["field"]) if match else (str(error), None)
+    text = str(error)
+    if len(text) > _TEXT_CHARS_MAX:
+        text = f"{text[: _TEXT_CHARS_MAX // 2]}…{text[-_TEXT_CHARS_MAX // 2 :]}"
+    match = _PLACE.fullmatch(text)
+    what, field = (match["what"], match["field"]) if match else (text, None)
     return Violation(field or "body", what[:1].lower() + what[1:])

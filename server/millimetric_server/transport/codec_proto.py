@@ -20,11 +20,18 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import fields
 
 from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.errors import Violation, invalid_payload
-from millimetric_server.messages import Instant, Message, WireEnum
+from millimetric_server.errors import AppError, Violation, invalid_payload
+from millimetric_server.messages import Event, Instant, Message, UndecodableEvent, WireEnum
+from millimetric_server.transport.wire import WireReader, make_struct_too_large
+from millimetric_server.validate.events import BATCH_EVENTS_MAX, make_too_many
+from millimetric_server.validate.properties import BYTES_MAX
 
 _MODULES = (event_pb2, attribution_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 Convert = Callable[[Any], Any]
+# Even an empty value takes two bytes of compact JSON.
+_VALUES_MAX = BYTES_MAX // 2
+# Less than this can't grow to anything that matters, and is parsed without being counted first.
+_SMALL_BYTES = 16 * 1024
 
 
 @functools.cache
@@ -50,11 +57,54 @@ def read_enum_names(enum: type[WireEnum], described: EnumDescriptor) -> dict[int
 def decode_proto(request: type[Message], body: bytes) -> Message:
     """Decode a protobuf body. Raises AppError invalid_payload."""
     try:
-        message: Message = _make_reader(request)(find_proto_class(request).FromString(body))
+        return _decode(request, body)
     except (DecodeError, UnicodeError, ValueError) as error:
         text = "must be the protobuf message of this method, its strings in UTF-8"
         raise invalid_payload((Violation("body", text),)) from error
+
+
+def _decode(request: type[Message], body: bytes) -> Message:
+    described = find_proto_class(request).DESCRIPTOR
+    field = described.fields_by_name.get("events") or described.fields_by_name.get("event")
+    if len(body) <= _SMALL_BYTES or field is None or field.message_type is None:
+        return _decode_whole(request, body, WireReader())
+    wire = WireReader()
+    rest, events = _cut_events(body, field.number, wire)
+    message = _decode_whole(request, rest, wire)
+    if field.name == "events":
+        message.events = [_decode_event(event, wire) for event in events]  # type: ignore[attr-defined]
+    elif events:
+        message.event = _decode_event(b"".join(events), wire)  # type: ignore[attr-defined]  # repeated ones are merged
     return message
+
+
+def _decode_whole(request: type[Message], body: bytes, wire: WireReader) -> Message:
+    proto_class = find_proto_class(request)
+    if len(body) > _SMALL_BYTES:
+        wire.check(body, proto_class.DESCRIPTOR)
+    message: Message = _make_reader(request)(proto_class.FromString(body))
+    return message
+
+
+def _cut_events(body: bytes, number: int, wire: WireReader) -> tuple[bytes, list[bytes]]:
+    """Cut the events out of a message, so that they are parsed one by one: what one takes is free before the next."""
+    rest, events = [], []
+    for field in wire.read(body):
+        if field.number != number or not field.is_bytes:
+            rest.append(body[field.start : field.end])
+            continue
+        events.append(body[field.content : field.end])
+        if len(events) > BATCH_EVENTS_MAX:
+            raise make_too_many("events")
+    return b"".join(rest), events
+
+
+def _decode_event(body: bytes, wire: WireReader) -> Event:
+    """Decode one of several events. One that is too large has its own outcome; one that is no protobuf has not."""
+    try:
+        return _decode_whole(Event, body, wire)  # type: ignore[return-value]
+    except AppError as error:
+        return UndecodableEvent(violations=error.violations)
 
 
 def encode_proto(message: Message) -> bytes:
@@ -97,22 +147,38 @@ def _reader_of(  # noqa: PLR0911 - a line for each kind of field
     if inner is Instant:
         return lambda proto, value: _read_timestamp(value) if proto.HasField(name) else None
     if inner is Raw:
-        return lambda proto, value: _read_struct(value) if proto.HasField(name) else Raw(b"")
+        return lambda proto, value: _read_struct(name, value) if proto.HasField(name) else Raw(b"")
     if isinstance(inner, EnumMeta):
         members = read_enum_names(inner, described[name].enum_type)  # type: ignore[arg-type]
         return lambda _proto, value: members.get(value, inner.UNSPECIFIED)  # type: ignore[attr-defined]
     if get_origin(inner) is list:
         (item,) = get_args(inner)
         if isinstance(item, type) and issubclass(item, Message):
-            read = _make_reader(item)
-            return lambda _proto, value: [read(one) for one in value]
+            read = _make_nested_reader(item)
+            return lambda _proto, value: [read(one) for one in _check_length(name, value)]
         return lambda _proto, value: list(value)
     if isinstance(inner, type) and issubclass(inner, Message):
-        read_one = _make_reader(inner)
+        read_one = _make_nested_reader(inner)
         return lambda proto, value: read_one(value) if proto.HasField(name) else None
     if inner is int:
         return lambda _proto, value: value or None  # 0 is absent in proto3
     return None
+
+
+def _make_nested_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]:
+    """Like _make_reader; an event among others that can't be read is its violations, as in JSON."""
+    read = _make_reader(message)
+    if message is not Event:
+        return read
+
+    def read_event(proto: ProtoMessage) -> Event:
+        try:
+            event: Event = read(proto)
+        except AppError as error:
+            return UndecodableEvent(violations=error.violations)
+        return event
+
+    return read_event
 
 
 @functools.cache
@@ -174,24 +240,41 @@ def _write_timestamp(value: int) -> Timestamp:
     return Timestamp(seconds=value // 1_000_000, nanos=value % 1_000_000 * 1000)
 
 
-def _read_struct(value: Struct) -> Raw:
+def _check_length(name: str, values: Any) -> Any:
+    """No list of messages may have more than a batch has events; they are counted before they are read."""
+    if len(values) > BATCH_EVENTS_MAX:
+        raise make_too_many(name)
+    return values
+
+
+def _read_struct(name: str, value: Struct) -> Raw:
     """Write a Struct as JSON text. What is not JSON (NaN) comes out as such and fails validation with its field."""
-    return Raw(json.dumps(_read_fields(value), ensure_ascii=False, separators=(",", ":")).encode())
+    content = _StructReader(name).read_fields(value)
+    return Raw(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
 
 
-def _read_fields(value: Struct) -> dict[str, Any]:
-    return {name: _read_value(item) for name, item in value.fields.items()}
+class _StructReader:
+    """Reads one Struct, and stops where it holds more values than its JSON may have room for."""
 
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._values_left = _VALUES_MAX
 
-def _read_value(value: Any) -> Any:
-    kind = value.WhichOneof("kind")
-    if kind == "struct_value":
-        return _read_fields(value.struct_value)
-    if kind == "list_value":
-        return [_read_value(item) for item in value.list_value.values]
-    if kind == "number_value":
-        return _read_number(value.number_value)
-    return None if kind in (None, "null_value") else getattr(value, kind)
+    def read_fields(self, value: Struct) -> dict[str, Any]:
+        return {name: self._read_value(item) for name, item in value.fields.items()}
+
+    def _read_value(self, value: Any) -> Any:
+        self._values_left -= 1
+        if self._values_left < 0:
+            raise make_struct_too_large(self._name)
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            return self.read_fields(value.struct_value)
+        if kind == "list_value":
+            return [self._read_value(item) for item in value.list_value.values]
+        if kind == "number_value":
+            return _read_number(value.number_value)
+        return None if kind in (None, "null_value") else getattr(value, kind)
 
 
 def _read_number(number: float) -> float | int:

@@ -9,7 +9,7 @@ import msgspec
 from millimetric_server.call import Call
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.url_parts import parse_url
-from millimetric_server.errors import Violation, invalid_payload
+from millimetric_server.errors import AppError, Violation, invalid_payload
 from millimetric_server.messages import (
     Ack,
     BatchMode,
@@ -82,10 +82,11 @@ def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
 
 def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     """Check a Batch. Raises AppError invalid_payload that names every bad index."""
+    if len(request.events) > BATCH_EVENTS_MAX:
+        raise make_too_many("events")
     call.uncounted_events = len(request.events)
-    if not 1 <= len(request.events) <= BATCH_EVENTS_MAX:
-        message = f"must hold 1 to {BATCH_EVENTS_MAX} events, not {len(request.events)}"
-        raise invalid_payload((Violation("events", message),))
+    if not request.events:
+        raise invalid_payload((Violation("events", f"must hold 1 to {BATCH_EVENTS_MAX} events, not 0"),))
     events = [check_event(event, call.received_at) for event in request.events]
     is_per_event = request.mode is BatchMode.PER_EVENT
     if not is_per_event:
@@ -99,6 +100,15 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
             raise invalid_payload(problems)
     sent_ids = [event.event_id or "" for event in request.events]
     return CheckedBatch(events, sent_ids, is_per_event, _read_ack(request.ack, call))
+
+
+def make_too_many(field: str) -> AppError:
+    """Make the error for a list that is too long. Doors raise it before they build the items.
+
+    So the ledger does not know these events: they were never received, as those of a body that is too large.
+    """
+    what = f"1 to {BATCH_EVENTS_MAX} events, not more" if field == "events" else f"at most {BATCH_EVENTS_MAX}"
+    return invalid_payload((Violation(field, f"must hold {what}"),))
 
 
 def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:
