@@ -140,12 +140,15 @@ def _send_missing(sender: BatchSender, url: str, key: str, days: list[date], eve
     if not events:
         click.echo("The demo's events are there already.")
         return
-    duplicates = _send(sender, events)
+    duplicates, dropped = _send(sender, events)
     click.echo(f"Sent {len(events):,} events of {len(missing)} days; {duplicates:,} were there already.")
+    if dropped:
+        click.echo(f"{dropped:,} are older than the project's retention and were not stored.")
 
 
-def _send(sender: BatchSender, events: list[event_pb2.Event]) -> int:
-    duplicates = 0
+def _send(sender: BatchSender, events: list[event_pb2.Event]) -> tuple[int, int]:
+    """Send the events; returns how many were there already, and how many were dropped."""
+    duplicates = dropped = 0
     progress = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -158,8 +161,9 @@ def _send(sender: BatchSender, events: list[event_pb2.Event]) -> int:
         for batch in _cut(events):
             response = sender.send(batch, is_stored=batch[-1] is events[-1])
             duplicates += response.duplicates
+            dropped += response.dropped_count
             progress.advance(task, len(batch))
-    return duplicates
+    return duplicates, dropped
 
 
 def _cut(events: list[event_pb2.Event]) -> Iterator[list[event_pb2.Event]]:

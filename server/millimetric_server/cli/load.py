@@ -29,6 +29,7 @@ from millimetric_server.cli.settings import read_settings
 from millimetric_server.cli.tables import print_table
 from millimetric_server.control.keys import ParsedKey, parse_key
 from millimetric_server.control.records import KeyKind
+from millimetric_server.messages import DropReason
 from millimetric_server.validate.events import BATCH_EVENTS_MAX
 
 _FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv"}
@@ -183,11 +184,16 @@ def _run(
 
 
 def _finish(path: Path | None, state: LoadState) -> None:
-    print_table(
-        path.name if path else "stdin",
-        ("read", "stored", "duplicate", "rejected"),
-        [(state.rows, state.stored, state.duplicate, state.rejected)],
-    )
+    dropped = sum(state.dropped.values())
+    figures = {"read": state.rows, "stored": state.stored, "duplicate": state.duplicate, "rejected": state.rejected}
+    if dropped:
+        figures["dropped"] = dropped
+    print_table(path.name if path else "stdin", tuple(figures), [tuple(figures.values())])
+    if old := state.dropped.get(DropReason.OLDER_THAN_RETENTION.value):
+        click.echo(
+            f"{old:,} rows are older than the project's retention and were not stored: "
+            "raise it with `millimetric project update --retention-days`, then load with --restart."
+        )
     if state.rejected:
         where = rejected_path_of(path or _STDIN)
         raise click.ClickException(f"{state.rejected:,} rows were rejected; they and the reasons are in {where}")

@@ -42,6 +42,8 @@ class Loading:
                     self._state.stored += 1
                 elif outcome.outcome == ingest_service_pb2.OUTCOME_DUPLICATE:
                     self._state.duplicate += 1
+                elif outcome.outcome == ingest_service_pb2.OUTCOME_DROPPED:
+                    self._state.dropped[outcome.reason] = self._state.dropped.get(outcome.reason, 0) + 1
                 else:
                     rejected.append((row, outcome.reason, _read_errors(outcome)))
         rejected.sort(key=lambda one: one[0].line)

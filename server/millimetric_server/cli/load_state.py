@@ -32,6 +32,7 @@ class LoadState(msgspec.Struct, kw_only=True):
     rows: int = 0
     stored: int = 0
     duplicate: int = 0
+    dropped: dict[str, int] = {}  # by reason
     rejected: int = 0
     rejected_bytes: int = 0
     is_done: bool = False

@@ -7,17 +7,16 @@ from millimetric_server.validate.events import CheckedBatch
 
 
 def batch(call: Call, deps: Deps) -> Steps:
-    """Answer how many events are durable and how many of them were so before; outcomes if asked for."""
+    """Answer how many events are durable, were so before, and were dropped; outcomes if asked for."""
     if drop_opted_out(call, deps):
         return BatchResponse(ok=True, dropped=DropReason.OPT_OUT)
     request: CheckedBatch = call.request
     outcomes = yield from store_each(request, call, deps)
     found = [one.outcome for one in outcomes]
-    response = BatchResponse(
-        ok=True,
-        count=len(found) - found.count(Outcome.REJECTED),
-        duplicates=found.count(Outcome.DUPLICATE),
-    )
+    dropped, duplicates = found.count(Outcome.DROPPED), found.count(Outcome.DUPLICATE)
+    response = BatchResponse(ok=True, count=found.count(Outcome.STORED) + duplicates, duplicates=duplicates)
+    if dropped:
+        response.dropped, response.dropped_count = DropReason.OLDER_THAN_RETENTION, dropped
     if request.is_per_event:
         response.outcomes = outcomes
     return response

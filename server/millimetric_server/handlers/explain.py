@@ -6,11 +6,12 @@ from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.enrich.attribution import Explanation
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import ExplainedEvent, explain_event
-from millimetric_server.handlers.ingest import read_surroundings
+from millimetric_server.handlers.ingest import is_too_old, read_surroundings
 from millimetric_server.messages import (
     AttributionExplanation,
     AttributionParameter,
     DeviceExplanation,
+    DropReason,
     ExplainResponse,
     Instant,
     PassedRule,
@@ -27,7 +28,10 @@ def explain(call: Call, deps: Deps) -> Steps:
     around = read_surroundings(call, deps)
     if request.rule_set:
         around = replace(around, rule_set=request.rule_set)
-    return _tell(explain_event(request.event, around))
+    response = _tell(explain_event(request.event, around))
+    if is_too_old(request.event, call):
+        response.dropped = DropReason.OLDER_THAN_RETENTION
+    return response
 
 
 def _tell(explained: ExplainedEvent) -> ExplainResponse:

@@ -1,13 +1,15 @@
 """Identify: link a device to a person, as a `$identify` event."""
 
+from msgspec import UNSET
+
 from millimetric_server.call import Call, Deps, Steps
-from millimetric_server.handlers.ingest import drop_opted_out, store_events
+from millimetric_server.handlers.ingest import drop_opted_out, store_one
 from millimetric_server.messages import DropReason, IdentifyResponse
 
 
 def identify(call: Call, deps: Deps) -> Steps:
-    """Answer ok once the event is durable."""
+    """Answer ok once the event is durable, or why it is dropped."""
     if drop_opted_out(call, deps):
         return IdentifyResponse(ok=True, dropped=DropReason.OPT_OUT)
-    yield from store_events([call.request.event], call.request.ack, call, deps)
-    return IdentifyResponse(ok=True)
+    stored = yield from store_one(call.request.event, call.request.ack, call, deps)
+    return IdentifyResponse(ok=True, dropped=stored if isinstance(stored, DropReason) else UNSET)

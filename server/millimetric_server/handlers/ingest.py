@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
@@ -21,11 +22,12 @@ from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 from millimetric_server.errors import Reason, Violation
 from millimetric_server.journal import ledger
 from millimetric_server.journal.journal import Appended
-from millimetric_server.journal.seen import NewEvent
+from millimetric_server.journal.seen import FirstAnswer, NewEvent
 from millimetric_server.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
 from millimetric_server.store.loader import make_refused
 from millimetric_server.validate.events import CheckedBatch
 
+MICROSECONDS_A_DAY = 86_400_000_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -70,27 +72,50 @@ def store_events(
     return rows, appended
 
 
+def store_one(
+    event: CheckedEvent, ack: Ack, call: Call, deps: Deps
+) -> Generator["Future[Any]", Any, tuple[EventRow, FirstAnswer | None] | DropReason]:
+    """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
+    if is_too_old(event, call):
+        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OLDER_THAN_RETENTION.value, 1)
+        return DropReason.OLDER_THAN_RETENTION
+    (row,), appended = yield from store_events([event], ack, call, deps)
+    return row, appended.firsts[0]
+
+
 def store_each(request: CheckedBatch, call: Call, deps: Deps) -> Generator["Future[Any]", Any, list[EventOutcome]]:
     """Store the events that are good; returns the outcome of each, in order."""
-    good = [event for event in request.events if not isinstance(event, tuple)]
-    rejected = len(request.events) - len(good)
-    count_outcome(call, deps, ledger.Outcome.REJECTED, Reason.INVALID_PAYLOAD.value, rejected)
+    refused = [_refuse(event, sent_id, call) for event, sent_id in zip(request.events, request.sent_ids, strict=True)]
+    for outcome, kind in ((Outcome.REJECTED, ledger.Outcome.REJECTED), (Outcome.DROPPED, ledger.Outcome.DROPPED)):
+        reasons = Counter(one.reason for one in refused if one is not None and one.outcome is outcome)
+        for reason, count in reasons.items():
+            count_outcome(call, deps, kind, str(reason), count)
+    good = [event for event, why in zip(request.events, refused, strict=True) if why is None]
     stored: Iterator[EventOutcome] = iter(())
     if good:
-        rows, appended = yield from store_events(good, request.ack, call, deps)
+        rows, appended = yield from store_events(good, request.ack, call, deps)  # type: ignore[arg-type]
         stored = (
             EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
             for row, first in zip(rows, appended.firsts, strict=True)
         )
-    return [
-        _reject(event, sent_id) if isinstance(event, tuple) else next(stored)
-        for event, sent_id in zip(request.events, request.sent_ids, strict=True)
-    ]
+    return [why or next(stored) for why in refused]
 
 
-def _reject(violations: tuple[Violation, ...], sent_id: str) -> EventOutcome:
-    errors = [FieldError(violation.field, violation.message) for violation in violations]
-    return EventOutcome(Outcome.REJECTED, sent_id or UNSET, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
+def is_too_old(event: CheckedEvent, call: Call) -> bool:
+    """Tell whether the retention of the call's project has passed since the event."""
+    oldest = call.received_at - call.project.retention_days * MICROSECONDS_A_DAY
+    return event.timestamp is not None and event.timestamp < oldest
+
+
+def _refuse(event: CheckedEvent | tuple[Violation, ...], sent_id: str, call: Call) -> EventOutcome | None:
+    """The outcome of an event that is not to be stored."""
+    event_id = sent_id or UNSET
+    if isinstance(event, tuple):
+        errors = [FieldError(violation.field, violation.message) for violation in event]
+        return EventOutcome(Outcome.REJECTED, event_id, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
+    if is_too_old(event, call):
+        return EventOutcome(Outcome.DROPPED, event_id, reason=DropReason.OLDER_THAN_RETENTION.value)
+    return None
 
 
 def read_surroundings(call: Call, deps: Deps) -> Surroundings:
@@ -104,7 +129,7 @@ def read_surroundings(call: Call, deps: Deps) -> Surroundings:
         is_public_key=call.key.kind is KeyKind.PUBLIC,
         is_secret_key=call.key.kind is KeyKind.SECRET,
         received_at=call.received_at,
-        day=_read_day(call.received_at // 86_400_000_000),
+        day=_read_day(call.received_at // MICROSECONDS_A_DAY),
         ip=client_ip(call.peer, get("x-forwarded-for", ""), deps.trusted_proxies),
         user_agent=get("user-agent", ""),
         hints=_read_hints(call) if "sec-ch-ua" in call.headers else NO_HINTS,

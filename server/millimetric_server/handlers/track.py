@@ -1,7 +1,7 @@
 """Track: store one event."""
 
 from millimetric_server.call import Call, Deps, Steps
-from millimetric_server.handlers.ingest import drop_opted_out, store_events
+from millimetric_server.handlers.ingest import drop_opted_out, store_one
 from millimetric_server.messages import DropReason, TrackResponse
 
 
@@ -9,12 +9,15 @@ def track(call: Call, deps: Deps) -> Steps:
     """Answer the ids under which the event is stored; for a duplicate see FirstAnswer."""
     if drop_opted_out(call, deps):
         return TrackResponse(ok=True, dropped=DropReason.OPT_OUT)
-    (row,), appended = yield from store_events([call.request.event], call.request.ack, call, deps)
-    stored = appended.firsts[0] or row
+    stored = yield from store_one(call.request.event, call.request.ack, call, deps)
+    if isinstance(stored, DropReason):
+        return TrackResponse(ok=True, dropped=stored)
+    row, first = stored
+    ids = first or row
     return TrackResponse(
         ok=True,
         event_id=row.event_id,
-        anonymous_id=stored.anonymous_id,
-        session_id=stored.session_id,
-        duplicate=appended.firsts[0] is not None,
+        anonymous_id=ids.anonymous_id,
+        session_id=ids.session_id,
+        duplicate=first is not None,
     )

@@ -1,7 +1,10 @@
 """The messages of proto/millimetric/v1/attribution.proto."""
 
+from msgspec import UNSET, UnsetType
+
 from millimetric_server.messages.base import Message
 from millimetric_server.messages.event import Event, StoredEvent
+from millimetric_server.messages.ingest import DropReason
 
 
 class ExplainRequest(Event):
@@ -64,3 +67,4 @@ class ExplainResponse(Message):
     country: str
     redactions: list[Redaction]
     row: StoredEvent
+    dropped: DropReason | UnsetType = UNSET

@@ -19,6 +19,7 @@ class DropReason(WireEnum):
 
     UNSPECIFIED = ""
     OPT_OUT = "opt_out"
+    OLDER_THAN_RETENTION = "older_than_retention"
 
 
 class BatchMode(WireEnum):
@@ -88,6 +89,7 @@ class BatchResponse(Message):
     duplicates: int | UnsetType = UNSET
     outcomes: list[EventOutcome] | UnsetType = UNSET
     dropped: DropReason | UnsetType = UNSET
+    dropped_count: int | UnsetType = UNSET
 
 
 class IdentifyRequest(Message):

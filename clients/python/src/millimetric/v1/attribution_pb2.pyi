@@ -3,6 +3,7 @@ import datetime
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from millimetric.v1 import event_pb2 as _event_pb2
+from millimetric.v1 import ingest_service_pb2 as _ingest_service_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -42,18 +43,20 @@ class ExplainRequest(_message.Message):
     def __init__(self, event: _Optional[str] = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., url: _Optional[str] = ..., path: _Optional[str] = ..., referrer: _Optional[str] = ..., properties: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., properties_json: _Optional[str] = ..., context: _Optional[_Union[_event_pb2.EventContext, _Mapping]] = ..., rule_set: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("attribution", "device", "country", "redactions", "row")
+    __slots__ = ("attribution", "device", "country", "redactions", "row", "dropped")
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     REDACTIONS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_FIELD_NUMBER: _ClassVar[int]
     attribution: AttributionExplanation
     device: DeviceExplanation
     country: str
     redactions: _containers.RepeatedCompositeFieldContainer[Redaction]
     row: _event_pb2.StoredEvent
-    def __init__(self, attribution: _Optional[_Union[AttributionExplanation, _Mapping]] = ..., device: _Optional[_Union[DeviceExplanation, _Mapping]] = ..., country: _Optional[str] = ..., redactions: _Optional[_Iterable[_Union[Redaction, _Mapping]]] = ..., row: _Optional[_Union[_event_pb2.StoredEvent, _Mapping]] = ...) -> None: ...
+    dropped: _ingest_service_pb2.DropReason
+    def __init__(self, attribution: _Optional[_Union[AttributionExplanation, _Mapping]] = ..., device: _Optional[_Union[DeviceExplanation, _Mapping]] = ..., country: _Optional[str] = ..., redactions: _Optional[_Iterable[_Union[Redaction, _Mapping]]] = ..., row: _Optional[_Union[_event_pb2.StoredEvent, _Mapping]] = ..., dropped: _Optional[_Union[_ingest_service_pb2.DropReason, str]] = ...) -> None: ...
 
 class AttributionExplanation(_message.Message):
     __slots__ = ("rule_set", "rule_id", "source", "medium", "campaign", "confidence", "parameters", "page_host", "referrer_host", "passed_over")

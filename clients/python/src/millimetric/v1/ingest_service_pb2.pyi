@@ -23,6 +23,7 @@ class DropReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     DROP_REASON_UNSPECIFIED: _ClassVar[DropReason]
     DROP_REASON_OPT_OUT: _ClassVar[DropReason]
+    DROP_REASON_OLDER_THAN_RETENTION: _ClassVar[DropReason]
 
 class BatchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -42,6 +43,7 @@ ACK_DURABLE: Ack
 ACK_STORED: Ack
 DROP_REASON_UNSPECIFIED: DropReason
 DROP_REASON_OPT_OUT: DropReason
+DROP_REASON_OLDER_THAN_RETENTION: DropReason
 BATCH_MODE_UNSPECIFIED: BatchMode
 BATCH_MODE_ALL_OR_NOTHING: BatchMode
 BATCH_MODE_PER_EVENT: BatchMode
@@ -108,18 +110,20 @@ class BatchRequest(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[_event_pb2.Event, _Mapping]]] = ..., mode: _Optional[_Union[BatchMode, str]] = ..., ack: _Optional[_Union[Ack, str]] = ...) -> None: ...
 
 class BatchResponse(_message.Message):
-    __slots__ = ("ok", "count", "duplicates", "outcomes", "dropped")
+    __slots__ = ("ok", "count", "duplicates", "outcomes", "dropped", "dropped_count")
     OK_FIELD_NUMBER: _ClassVar[int]
     COUNT_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
     ok: bool
     count: int
     duplicates: int
     outcomes: _containers.RepeatedCompositeFieldContainer[EventOutcome]
     dropped: DropReason
-    def __init__(self, ok: _Optional[bool] = ..., count: _Optional[int] = ..., duplicates: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[EventOutcome, _Mapping]]] = ..., dropped: _Optional[_Union[DropReason, str]] = ...) -> None: ...
+    dropped_count: int
+    def __init__(self, ok: _Optional[bool] = ..., count: _Optional[int] = ..., duplicates: _Optional[int] = ..., outcomes: _Optional[_Iterable[_Union[EventOutcome, _Mapping]]] = ..., dropped: _Optional[_Union[DropReason, str]] = ..., dropped_count: _Optional[int] = ...) -> None: ...
 
 class EventOutcome(_message.Message):
     __slots__ = ("outcome", "event_id", "reason", "field_errors")
