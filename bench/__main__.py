@@ -68,6 +68,7 @@ def main() -> None:
       python -m bench grpc-servers         grpcio's threaded server against grpc.aio
       python -m bench soak                 memory, files and the journal over a long run
       python -m bench outage               what callers see while ClickHouse is away
+      python -m bench chaos                impatient callers, outages and kills
       python -m bench reads                questions about ten million events
       python -m bench syncs                what it costs that ClickHouse's copy is on the disk
     """  # noqa: D301 - \b is click's mark for a block that is not wrapped
@@ -204,6 +205,32 @@ def outage(*, away_s: float, data_dir: str, server_cores: int, save: bool) -> No
     with _Steps("outage", STEPS) as advance:
         result = measure(plan, advance)
     _finish("outage", machine, tables.make_outage_tables(result), result, save=save, faults=result.faults)
+
+
+@main.command()
+@click.option(
+    "--minutes", type=click.FloatRange(0.5, 120), default=30.0, show_default=True, help="Length of the whole run."
+)
+@_data_dir
+@_cores
+@_save
+def chaos(*, minutes: float, data_dir: str, server_cores: int, save: bool) -> None:
+    """Call impatiently at every door while ClickHouse comes and goes and the server is killed.
+
+    Eight callers make Track, Batch, TrackStream and Funnel calls over REST, Connect, gRPC-Web and
+    gRPC, with deadlines of 1 to 50 ms or hanging up at a random moment, and repeat half of those
+    that got no answer. ClickHouse is killed every few seconds; in the first half of the run the
+    server too (-9), every 40 s. In the second half its memory and files are watched.
+
+    Fails if an acknowledged event is missing, one is stored twice, the five tables or the ledger
+    differ, or the server's log has a fault in it.
+    """
+    from bench.chaos import Plan, count_steps, measure
+
+    plan, machine = Plan(minutes, data_dir, _take_cores(server_cores)), describe_machine()
+    with _Steps("chaos", count_steps(plan)) as advance:
+        result = measure(plan, advance)
+    _finish("chaos", machine, tables.make_chaos_tables(result), result, save=save, faults=result.faults)
 
 
 @main.command()

@@ -2,10 +2,8 @@
 
 import contextlib
 import http.client
-import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -13,13 +11,13 @@ from bench.ingest import make_targets
 from bench.load import Target
 from bench.machine import Cores, read_cpu_seconds
 from bench.paced import Answers, Caller, PacedLoad
+from bench.process import READINGS, Figure, Sample, describe_figure, find_slope_a_minute, take_sample
 from bench.server import CLICKHOUSE_URL, RunningServer, clickhouse_server, millimetric_server
 
 _SAMPLE_EVERY_S = 5.0
 _SAMPLES_MIN = 12  # a short run samples more often
 _WARM_UP_S = 30.0
 _WINDOW_S = 60.0  # "first minute" and "last minute"
-_MB = 1024 * 1024
 # About 2,900 events a second, and less than half of a core of the server: then the loader keeps up.
 _GRPC_TRACK_CALLERS, _GRPC_TRACKS_A_SECOND = 4, 60.0
 _REST_TRACKS_A_SECOND = 120.0
@@ -60,33 +58,6 @@ class Plan(msgspec.Struct, frozen=True):
         return min(_WINDOW_S, self.seconds / 4)
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's process at one moment."""
-
-    at_s: float
-    resident_mb: float
-    anonymous_mb: float
-    open_files: int
-    threads: int
-    waiting_events: int
-    missing_events: int  # received events that the ledger does not explain
-    journal_mb: float
-    journal_wal_mb: float
-    cpu_s: float
-    server_cores: float  # CPU seconds a second since the sample before
-
-
-class Figure(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of the samples over the run."""
-
-    name: str
-    places: int
-    first: float  # medians of their windows
-    median: float
-    last: float
-    highest: float  # of all samples, also those of the warm-up
-
-
 class Sent(msgspec.Struct, frozen=True, kw_only=True):
     """What one kind of call came to over the whole run."""
 
@@ -111,26 +82,6 @@ class Soak(msgspec.Struct, frozen=True, kw_only=True):
     figures: Sequence[Figure]
     samples: Sequence[Sample]
     faults: Sequence[str]
-
-
-class Reading(msgspec.Struct, frozen=True):
-    """A figure as the table shows it: its name, the sample's field and its decimals."""
-
-    name: str
-    field: str
-    places: int
-
-
-READINGS = (
-    Reading("resident MB", "resident_mb", 1),
-    Reading("anonymous MB", "anonymous_mb", 1),
-    Reading("open files", "open_files", 0),
-    Reading("threads", "threads", 0),
-    Reading("events that wait in the journal", "waiting_events", 0),
-    Reading("journal.db MB", "journal_mb", 1),
-    Reading("journal.db-wal MB", "journal_wal_mb", 1),
-    Reading("server cores", "server_cores", 2),
-)
 
 
 def count_samples(plan: Plan) -> int:
@@ -174,34 +125,10 @@ def measure(plan: Plan, on_progress: OnProgress) -> Soak:
         loaded_after_s=loaded_after_s,
         anonymous_mb_a_minute=find_slope_a_minute(samples),
         sent=sent,
-        figures=[describe_figure(reading, samples, plan) for reading in READINGS],
+        figures=[describe_figure(reading, samples, plan.warm_up_s, plan.window_s) for reading in READINGS],
         samples=samples,
         faults=faults,
     )
-
-
-def describe_figure(reading: Reading, samples: Sequence[Sample], plan: Plan) -> Figure:
-    """Take the medians of one figure over the windows and the whole, and its highest value."""
-
-    def take(since: float, until: float) -> float:
-        values = [getattr(one, reading.field) for one in samples if since < one.at_s <= until]
-        return float(statistics.median(values)) if values else 0.0
-
-    end = samples[-1].at_s
-    return Figure(
-        name=reading.name,
-        places=reading.places,
-        first=take(plan.warm_up_s, plan.warm_up_s + plan.window_s),
-        median=take(plan.warm_up_s, end),
-        last=take(end - plan.window_s, end),
-        highest=float(max(getattr(one, reading.field) for one in samples)),
-    )
-
-
-def find_slope_a_minute(samples: Sequence[Sample]) -> float:
-    """How fast anonymous memory grows: MB a minute by least squares over the last two thirds of the run."""
-    late = [one for one in samples if one.at_s >= samples[-1].at_s / 3]
-    return statistics.linear_regression([one.at_s / 60 for one in late], [one.anonymous_mb for one in late]).slope
 
 
 @contextlib.contextmanager
@@ -218,42 +145,13 @@ def _sample(server: RunningServer, plan: Plan, began: float, on_progress: OnProg
     for number in range(1, count_samples(plan) + 1):
         time.sleep(max(began + number * plan.sample_every_s - time.perf_counter(), 0))
         try:
-            sample = _take_sample(server, time.perf_counter() - began, at_s, cpu_s)
+            sample = take_sample(server, time.perf_counter() - began, at_s, cpu_s)
         except (OSError, http.client.HTTPException) as error:
             log = "\n  ".join(server.process.log.splitlines()[-5:])
             raise SoakError(f"the server does not answer: {error}; its log ends:\n  {log}") from error
         cpu_s, at_s = sample.cpu_s, sample.at_s
         on_progress(f"{sample.anonymous_mb:.0f} MB anonymous, {sample.waiting_events} events wait")
         yield sample
-
-
-def _take_sample(server: RunningServer, at_s: float, at_s_before: float, cpu_s_before: float) -> Sample:
-    status = _read_status(server.pid)
-    cpu_s = read_cpu_seconds(server.pid)
-    account = server.read_account()
-    journal = Path(server.process.data_dir) / "journal.db"
-    return Sample(
-        at_s=at_s,
-        resident_mb=int(status["VmRSS"].split()[0]) / 1024,
-        anonymous_mb=int(status["RssAnon"].split()[0]) / 1024,
-        open_files=len(list(Path(f"/proc/{server.pid}/fd").iterdir())),
-        threads=int(status["Threads"]),
-        waiting_events=account.journaled,
-        missing_events=account.missing,
-        journal_mb=_read_size_mb(journal),
-        journal_wal_mb=_read_size_mb(journal.with_name("journal.db-wal")),
-        cpu_s=cpu_s,
-        server_cores=(cpu_s - cpu_s_before) / (at_s - at_s_before),
-    )
-
-
-def _read_status(pid: int) -> Mapping[str, str]:
-    lines = (line.partition(":") for line in Path(f"/proc/{pid}/status").read_text().splitlines())
-    return {name: value.strip() for name, _, value in lines}
-
-
-def _read_size_mb(path: Path) -> float:
-    return path.stat().st_size / _MB if path.exists() else 0.0
 
 
 def _describe_sent(load: PacedLoad, target: Target, rpc: str, callers: int, seconds: float) -> Sent:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 
 import rich.table
 
+from bench.chaos import Chaos
 from bench.enrich import EnrichResult
 from bench.ingest import Measure
 from bench.outage import Outage, Phase
 from bench.paced import Answers
+from bench.process import Figure
 from bench.reading import Measure as ReadMeasure
 from bench.reading import Reads, Round
 from bench.results import Table
-from bench.soak import Figure, Soak
+from bench.soak import Soak
 from bench.syncs import WAYS, Syncs
 
 _ANSWERS = ("calls", "errors", "p50 ms", "p99 ms", "max ms")
@@ -116,6 +118,27 @@ def make_soak_tables(soak: Soak) -> list[Table]:
     return [
         Table(process, ("figure", first, "median", last, "max"), [_tell_figure(one) for one in soak.figures]),
         Table(calls, ("door", "RPC", "callers", "events/s", *_ANSWERS), rows),
+    ]
+
+
+def make_chaos_tables(chaos: Chaos) -> list[Table]:
+    """What was sent and stored, and the process of the second half."""
+    counts = ", ".join(f"{table} {count}" for table, count in chaos.stored_events.items())
+    sent = (
+        f"{chaos.seconds:.0f} s with {chaos.kills} kills of the server and {chaos.outages} of ClickHouse. "
+        f"{chaos.acknowledged_events} events acknowledged, {chaos.missing_events} of them missing, "
+        f"{chaos.doubled_events} stored twice; stored in {counts}. Longest start after a kill "
+        f"{chaos.longest_start_s:.1f} s, all loaded {chaos.caught_up_s:.1f} s after the end."
+    )
+    process = (
+        "The server's process in the second half, without kills. Anonymous memory grew by "
+        f"{chaos.anonymous_mb_a_minute:.2f} MB a minute."
+    )
+    rows = [(one.name, str(one.calls), str(one.sent_events), str(one.acknowledged_events)) for one in chaos.kinds]
+    first, last = (f"{which} {chaos.window_s:.0f} s" for which in ("first", "last"))
+    return [
+        Table(sent, ("call", "calls", "events sent", "answered in time"), sorted(rows)),
+        Table(process, ("figure", first, "median", last, "max"), [_tell_figure(one) for one in chaos.figures]),
     ]
 
 

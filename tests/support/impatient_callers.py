@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -28,31 +28,37 @@ _JSON, _WEB = "Content-Type: application/json", "Content-Type: application/grpc-
 
 @dataclass
 class ImpatientCaller:
-    """One client of a server, for one thread. Each call has a number, from which all its choices follow."""
+    """One client of a server, for one thread. Each call has a number, from which its kind and its events' ids follow.
+
+    A number that is called again is a retry: its events have the same ids.
+    """
 
     server: ServerProcess
     key: str
-    channel: grpc.Channel = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.channel = grpc.insecure_channel(self.server.grpc_address)
+    channel: grpc.Channel | None = None
+    grpc_address: str = ""
 
     def call(self, number: int) -> tuple[Ids, Ids]:
         """Make a call and leave at a random moment; returns the event ids that were sent, and the acknowledged ones.
 
         Raises OSError where the server is away.
         """
-        chance = random.Random(number)
+        chance = random.Random(f"{number} {time.monotonic_ns()}")
         make = KINDS[number % len(KINDS)]
         return make(self, [f"e{number}-{index}" for index in range(_EVENTS_A_BATCH)], chance)
 
     def close(self) -> None:
         """Hang up on everything."""
-        self.channel.close()
+        if self.channel is not None:
+            self.channel.close()
 
     @property
     def stub(self) -> Any:
-        """The generated stub of the gRPC door."""
+        """The generated stub of the gRPC door, where the server listens now."""
+        if self.channel is None or self.grpc_address != self.server.grpc_address:
+            self.close()
+            self.grpc_address = self.server.grpc_address
+            self.channel = grpc.insecure_channel(self.grpc_address)
         return ingest_service_pb2_grpc.IngestServiceStub(self.channel)
 
     @property
@@ -132,6 +138,11 @@ def _grpc_stream(caller: ImpatientCaller, ids: Ids, chance: random.Random) -> tu
     return ids, acknowledged
 
 
+def _rest_read(caller: ImpatientCaller, _ids: Ids, chance: random.Random) -> tuple[Ids, Ids]:
+    caller.post("/v1/funnel", b'{"steps": [{"event": "tick"}, {"event": "tick"}], "window_seconds": 60}', chance, _JSON)
+    return (), ()
+
+
 KINDS: tuple[Callable[[ImpatientCaller, Ids, random.Random], tuple[Ids, Ids]], ...] = (
     _rest_track,
     _rest_batch,
@@ -141,6 +152,7 @@ KINDS: tuple[Callable[[ImpatientCaller, Ids, random.Random], tuple[Ids, Ids]], .
     _grpc_track,
     _grpc_batch,
     _grpc_stream,
+    _rest_read,
 )
 
 
