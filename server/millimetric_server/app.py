@@ -29,6 +29,7 @@ from millimetric_server.store.loader import Loader
 from millimetric_server.store.read_pool import ReadLimits
 from millimetric_server.store.statements import read_all_statements
 from millimetric_server.store.time_zones import read_zones
+from millimetric_server.transport.boundary import flush_log
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
 from millimetric_server.transport.metrics import ServerCollector
@@ -64,6 +65,7 @@ class Server:
         for worker in deps.workers:
             worker.on_death = self._note_death
         with self._closing:
+            self._closing.callback(flush_log)
             deps.directory.start()
             self._closing.callback(deps.directory.close)
             deps.journal.start()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import uuid_utils
+from grpc import StatusCode
 
 from millimetric_server.call import Call, Deps, Shape
 from millimetric_server.errors import AppError, Reason
@@ -18,6 +19,7 @@ from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
+from millimetric_server.summed_log import SummedLog
 from millimetric_server.transport.metrics import count_request
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ Body = TypeVar("Body")
 Result = TypeVar("Result")
 Steps = Generator["Future[Any]", Any, Result]
 _GROUP_MAX = 500
+# What any stranger, or a single client in a loop, could write a line a call with.
+_BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
+_REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +88,26 @@ def _note_failure(call: Call, failure: Exception) -> AppError:
         log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
         return make_internal_error(call.request_id)
     level = failure.failure.log_level
-    if log.isEnabledFor(level):
-        log.log(level, "%s over %s: %s [%s]", call.rpc.name, call.door, failure.reason, call.request_id)
+    if failure.failure.code is StatusCode.UNAUTHENTICATED:
+        summed = _BAD_KEYS
+    elif (summed_at := _REFUSALS.get(level)) is not None:
+        summed = summed_at
+    else:
+        if log.isEnabledFor(level):
+            log.log(level, "%s", _describe(call, failure))
+        return failure
+    summed.note(failure.reason.value, lambda: _describe(call, failure))
     return failure
+
+
+def _describe(call: Call, failure: AppError) -> str:
+    return f"{call.rpc.name} over {call.door}: {failure.reason} [{call.request_id}]"
+
+
+def flush_log() -> None:
+    """Write what the log has only counted; at the end of the server."""
+    for summed in (_BAD_KEYS, *_REFUSALS.values()):
+        summed.flush()
 
 
 def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
