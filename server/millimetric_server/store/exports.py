@@ -6,13 +6,14 @@ added meanwhile neither shift nor repeat others. Parquet has its index at its en
 """
 
 import contextlib
+import functools
 import tempfile
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from millimetric_server.messages import ExportFormat
+from millimetric_server.messages import ExportFormat, StoredEvent
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import NoRoomError, StoreUnavailableError
@@ -29,6 +30,27 @@ _TEXT_OF_TIME = (
     "concat(replaceOne(substring(toString({0}), 1, multiIf(toUnixTimestamp64Micro({0}) % 1000000 = 0, 19, "
     "toUnixTimestamp64Micro({0}) % 1000 = 0, 23, 26)), ' ', 'T'), 'Z')"
 )
+_TIMES = ("timestamp", "received_at")
+# Columns whose values are words of ours, or begin with a brace.
+_OWN_WORDS = frozenset(
+    [
+        "properties",
+        "source_confidence",
+        "source_rule_id",
+        "rule_set",
+        "country",
+        "device_type",
+        "browser",
+        "os",
+        "is_bot",
+        "ip_hash",
+    ]
+)
+# A spreadsheet program takes a cell of a CSV file for a formula when it begins so, behind quotes and whatever white or
+# invisible it strips; the wide forms are for those set to Chinese, Japanese or Korean. A quote in front makes it text.
+# What has one in front of such a beginning gets another, so that taking one off gives what was sent.
+_FORMULA = r"""^[\s\p{Z}\p{C}"'`]*[=+\-@＝＋－＠]|^'*[\t\r\n]"""  # noqa: RUF001 - wide forms are meant
+_FORMULA_SQL = _FORMULA.replace("\\", "\\\\").replace("'", "\\'")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +161,25 @@ def _bound(conditions: Conditions, key: tuple[int, str], time_operator: str, key
 
 
 def _finish(name: str, selection: Selection, conditions: Conditions) -> str:
-    is_text = selection.format is not ExportFormat.PARQUET
     return (
         read_statement(name)
-        .replace("%TIMESTAMP%", _TEXT_OF_TIME.format("timestamp") if is_text else "timestamp")
-        .replace("%RECEIVED_AT%", _TEXT_OF_TIME.format("received_at") if is_text else "received_at")
+        .replace("%COLUMNS%", _write_columns(selection.format))
         .replace("%CONDITIONS%", conditions.sql)
         .replace("%TAG%", selection.tag)
     )
+
+
+@functools.cache
+def _write_columns(written: ExportFormat) -> str:
+    columns = []
+    for name in StoredEvent.__struct_fields__:
+        if name in _TIMES:
+            columns.append(name if written is ExportFormat.PARQUET else f"{_TEXT_OF_TIME.format(name)} AS {name}")
+        elif name not in _OWN_WORDS and written is ExportFormat.CSV:
+            columns.append(f"if(match({name}, '{_FORMULA_SQL}'), concat(char(39), {name}), {name}) AS {name}")
+        else:
+            columns.append(name)
+    return ", ".join(columns)
 
 
 def _write_file(store: ClickHouse, selection: Selection) -> IO[bytes]:

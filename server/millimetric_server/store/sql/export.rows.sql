@@ -1,9 +1,7 @@
 -- Which events does this project have, newest first, as a file shows them?
--- Parameters: project, and those of %CONDITIONS%. Reads the sort key backwards.
+-- Parameters: project, and those of %CONDITIONS%. %COLUMNS% are those of StoredEvent, as the format writes them. Reads the sort key backwards.
 SELECT
-    event, event_id, %TIMESTAMP% AS timestamp, anonymous_id, user_id, session_id, url, path, referrer,
-    properties, %RECEIVED_AT% AS received_at, source, medium, campaign, source_confidence, source_rule_id,
-    rule_set, country, device_type, browser, os, is_bot, ip_hash
+    %COLUMNS%
 FROM events
 WHERE project_id = {project:String} AND %CONDITIONS%
 ORDER BY timestamp DESC, event_id DESC
