@@ -172,6 +172,10 @@ class Server:
             threads=settings.grpc_threads,
             streams_max=settings.grpc_streams_max,
             body_bytes_max=limit,
+            calls_max=settings.grpc_calls_max,
+            connection_age_s=settings.grpc_connection_age_s,
+            connection_grace_s=settings.grpc_connection_grace_s,
+            has_reflection=settings.grpc_reflection == "on",
         )
 
     async def _serve_http(self) -> None:

@@ -79,6 +79,18 @@ class Settings:
     shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
     grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time, streams not counted.")
     grpc_streams_max: int = _setting(64, "Streams that may be open at the same time; each takes two threads.")
+    grpc_calls_max: int = _setting(
+        4000, "gRPC calls held at the same time, in work or waiting for a thread; beyond that `overloaded`."
+    )
+    grpc_reflection: str = _setting(
+        "on", "on or off: whether the gRPC door describes its services to anybody who asks."
+    )
+    grpc_connection_age_s: int = _setting(
+        0, "Seconds after which a gRPC connection is asked to go, so that balancers spread clients anew. 0 is never."
+    )
+    grpc_connection_grace_s: int = _setting(
+        300, "Seconds that calls may go on over a gRPC connection that was asked to go."
+    )
     ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
     identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
     key_pepper: str = _setting(
@@ -100,10 +112,17 @@ class Settings:
             "read_rows_max",
             "grpc_threads",
             "grpc_streams_max",
+            "grpc_calls_max",
         ):
             _require(getattr(self, name) > 0, name, "must be at least 1")
         _require(self.block_rows_max <= _BLOCK_ROWS_MAX, "block_rows_max", f"must be at most {_BLOCK_ROWS_MAX}")
-        for name in ("idempotency_window_days", "journal_free_bytes_min", "shutdown_timeout_s"):
+        for name in (
+            "idempotency_window_days",
+            "journal_free_bytes_min",
+            "shutdown_timeout_s",
+            "grpc_connection_age_s",
+            "grpc_connection_grace_s",
+        ):
             _require(getattr(self, name) >= 0, name, "must be 0 or more")
         for name in SECRET_NAMES:
             _require(len(getattr(self, name)) not in range(1, 32), name, "must have at least 32 characters")
@@ -114,6 +133,7 @@ class Settings:
             "clickhouse_url",
             "must begin with chdb:///, http:// or https://",
         )
+        _require(self.grpc_reflection in ("on", "off"), "grpc_reflection", "must be on or off")
         parse_rate_limits(self.rate_limits)
         self.read_trusted_proxies()
         self.read_metrics_address()

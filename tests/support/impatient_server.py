@@ -1,7 +1,7 @@
-"""`millimetric serve` that waits two seconds for stalled callers: `python -m support.impatient_server serve`."""
+"""`millimetric serve` that waits two seconds for a caller who stalls: `python -m support.impatient_server serve`."""
 
 from millimetric_server.cli import main
-from millimetric_server.transport import grpc_export, response
+from millimetric_server.transport import grpc_export, grpc_pool, response
 
 PATIENCE_S = 2.0
 
@@ -9,4 +9,6 @@ if __name__ == "__main__":
     for module in (grpc_export, response):
         assert module.STALLED_S > PATIENCE_S
         module.STALLED_S = PATIENCE_S
+    assert grpc_pool.MESSAGE_TIMEOUT_S > PATIENCE_S
+    grpc_pool.MESSAGE_TIMEOUT_S = PATIENCE_S
     main()

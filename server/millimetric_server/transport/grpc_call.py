@@ -1,7 +1,7 @@
 """A gRPC call's context as the core sees it, and a planned error as gRPC tells it."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import NoReturn
 from urllib.parse import unquote
 
@@ -20,17 +20,21 @@ _PUSHBACK, _NEVER = "grpc-retry-pushback-ms", "-1"
 _RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
-def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps, decode: Callable[[], Message]) -> Call:
-    """Make the call that the guards look at."""
+def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps) -> Call:
+    """Make the call that the guards look at; its `decode` comes with its message."""
     return Call(
         rpc=rpc,
         door="grpc",
         headers=_read_metadata(context),
         peer=_read_peer(context.peer()),
-        decode=decode,
+        decode=_decode_nothing,
         received_at=deps.read_clock_us(),
         request_id=make_request_id(),
     )
+
+
+def _decode_nothing() -> Message:
+    raise RuntimeError("a call was decoded before its message came")
 
 
 def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int) -> Message:
@@ -41,15 +45,19 @@ def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int) -> Message:
     return decode_proto(rpc.request, body)
 
 
-def refuse(context: grpc.ServicerContext, error: AppError) -> NoReturn:
-    """End the call with a planned error. Before any message of an answer the end is Trailers-Only: clients retry it."""
-    context.set_trailing_metadata(make_trailers(error))
-    context.abort(error.failure.code, error.message)
+def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode | None = None) -> NoReturn:
+    """End the call with a planned error. Before any message of an answer the end is Trailers-Only: clients retry it.
+
+    `code` stands in the place of the reason's own.
+    """
+    code = code or error.failure.code
+    context.set_trailing_metadata(make_trailers(error, code))
+    context.abort(code, error.message)
 
 
-def make_trailers(error: AppError) -> tuple[tuple[str, str | bytes], ...]:
+def make_trailers(error: AppError, code: grpc.StatusCode) -> tuple[tuple[str, str | bytes], ...]:
     """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
-    status = Status(code=error.failure.code.value[0], message=error.message)
+    status = Status(code=code.value[0], message=error.message)
     for detail in make_details(error):
         status.details.add().Pack(detail)
     details = ("grpc-status-details-bin", status.SerializeToString())

@@ -3,58 +3,54 @@
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from millimetric_server.call import Deps, Rpc
+from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.messages import ExportResponse
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 from millimetric_server.store.read_pool import EXPORTS_MAX
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
-from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
+from millimetric_server.transport.grpc_call import decode_body, refuse
+from millimetric_server.transport.grpc_pool import Admitted
+from millimetric_server.transport.grpc_unary import Doorkeeper
 from millimetric_server.transport.response import STALLED_S
 
-_REFUSING_THREADS = 4  # beyond the exports in work, to tell others that there is no place
-ExportBehaviour = Callable[[bytes, grpc.ServicerContext], Iterator[bytes]]
+EXPORT_THREADS = EXPORTS_MAX + 4  # beyond the exports in work, to tell others that there is no place
 
 
-class Exports:
-    """The exports of the gRPC door, on threads of their own, so that they take none from other calls."""
+class ExportMethod(Doorkeeper):
+    """Answers exports. grpcio drops the iterator when the caller is gone, which closes the reader."""
 
-    def __init__(self, deps: Deps, body_bytes_max: int) -> None:
-        self._deps = deps
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, body_bytes_max: int) -> None:
+        super().__init__(rpc, deps, pool)
         self._body_bytes_max = body_bytes_max
-        self._pool = ThreadPoolExecutor(EXPORTS_MAX + _REFUSING_THREADS, thread_name_prefix="grpc-export")
 
-    def make_behaviour(self, rpc: Rpc) -> ExportBehaviour:
-        """What grpcio calls for each export. It drops the iterator when the caller is gone, which closes the reader."""
-
-        def answer(body: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
-            began = time.perf_counter()
-            call = make_call(rpc, context, self._deps, lambda: decode_body(rpc, body, self._body_bytes_max))
-            if not context.add_callback(call.cancellation.cancel):
-                call.cancellation.cancel()
-            opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))
-            error = opened.error
-            try:
-                if opened.body is not None:
-                    error = make_abandoned()  # until it gets to the end
-                    with contextlib.closing(opened.body) as reader:
-                        while (piece := wait_blocking(read_piece(call, reader))).body:
-                            with _bounded_wait(context):
-                                yield encode_proto(ExportResponse(piece.body))
-                        error = piece.error
-            finally:
-                count_call(call, error, began)
-            if error is not None:
-                refuse(context, error)
-
-        answer.experimental_thread_pool = self._pool  # type: ignore[attr-defined]  # see grpc_stream
-        return answer
+    def __call__(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Carry out an export; all checks are made again, now that the call is whole."""
+        began = time.perf_counter()
+        call: Call = request.caller
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max)
+        if not context.add_callback(call.cancellation.cancel):
+            call.cancellation.cancel()
+        opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))
+        error = opened.error
+        try:
+            if opened.body is not None:
+                error = make_abandoned()  # until it gets to the end
+                with contextlib.closing(opened.body) as reader:
+                    while (piece := wait_blocking(read_piece(call, reader))).body:
+                        with _bounded_wait(context):
+                            yield encode_proto(ExportResponse(piece.body))
+                    error = piece.error
+        finally:
+            count_call(call, error, began)
+        if error is not None:
+            refuse(context, error)
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ class Streams:
 
         def answer(bodies: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
             began = time.perf_counter()
-            call = make_call(rpc, context, self._deps, lambda: StreamGroup([]))
+            call = make_call(rpc, context, self._deps)
             inbox = _Inbox()
             error: AppError | None = None
             try:

@@ -1,0 +1,55 @@
+"""Unary calls over gRPC: who calls is checked by the metadata, before the message is read."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.errors import AppError
+from millimetric_server.transport.boundary import admit, refuse, run, wait_blocking
+from millimetric_server.transport.codec_proto import encode_proto
+from millimetric_server.transport.grpc_call import decode_body, make_call
+from millimetric_server.transport.grpc_call import refuse as end
+from millimetric_server.transport.grpc_pool import Admitted
+from millimetric_server.transport.metrics import count_request
+
+
+class Doorkeeper:
+    """What a CallPool asks before the message of a call, for any method of ours with one request message."""
+
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor) -> None:
+        self._rpc = rpc
+        self._deps = deps
+        self.experimental_thread_pool = pool
+
+    def admit(self, context: grpc.ServicerContext) -> Call:
+        """Check key, scope and origin. Raises AppError."""
+        call = make_call(self._rpc, context, self._deps)
+        error = wait_blocking(admit(call, self._deps))
+        if error is not None:
+            raise refuse(call, error)
+        return call
+
+    def note_refusal(self, error: AppError) -> None:
+        """Count a call whose message was not read."""
+        count_request(self._rpc.name, "grpc", error.reason.value, 0)
+
+
+class UnaryMethod(Doorkeeper):
+    """Answers the calls of one unary method."""
+
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, body_bytes_max: int) -> None:
+        super().__init__(rpc, deps, pool)
+        self._body_bytes_max = body_bytes_max
+
+    def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
+        """Carry out a call; all checks are made again, now that it is whole."""
+        call: Call = request.caller
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max)
+        call.received_at = self._deps.read_clock_us()
+        if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
+            call.cancellation.cancel()
+        reply = wait_blocking(run(call, self._deps, encode_proto))
+        if reply.error is not None:
+            end(context, reply.error)
+        return reply.body
