@@ -69,6 +69,7 @@ def main() -> None:
       python -m bench soak                 memory, files and the journal over a long run
       python -m bench outage               what callers see while ClickHouse is away
       python -m bench chaos                impatient callers, outages and kills
+      python -m bench fuzz                 inputs that nobody would write
       python -m bench reads                questions about ten million events
       python -m bench syncs                what it costs that ClickHouse's copy is on the disk
     """  # noqa: D301 - \b is click's mark for a block that is not wrapped
@@ -231,6 +232,35 @@ def chaos(*, minutes: float, data_dir: str, server_cores: int, save: bool) -> No
     with _Steps("chaos", count_steps(plan)) as advance:
         result = measure(plan, advance)
     _finish("chaos", machine, tables.make_chaos_tables(result), result, save=save, faults=result.faults)
+
+
+@main.command()
+@click.option(
+    "--inputs", type=click.IntRange(1000, 10_000_000), default=50_000, show_default=True, help="Inputs for each door."
+)
+@click.option(
+    "--door",
+    "doors",
+    multiple=True,
+    type=click.Choice(["rest", "connect", "grpc", "http"]),
+    default=["rest", "connect", "grpc", "http"],
+    help="Only this door; may be given more than once. http is the port as bytes.",
+)
+@_data_dir
+@_cores
+@_save
+def fuzz(*, inputs: int, doors: tuple[str, ...], data_dir: str, server_cores: int, save: bool) -> None:
+    """Throw tampered requests at each door of a real server. About 5 minutes a door.
+
+    Fails if one is answered with a fault (a 5xx of ours, INTERNAL, UNKNOWN), an answer tells
+    something of the server's inside, or Stats does not count what was answered as stored.
+    """
+    from bench.fuzz import Plan, count_steps, measure
+
+    plan, machine = Plan(inputs, doors, data_dir, _take_cores(server_cores)), describe_machine()
+    with _Steps("fuzz", count_steps(plan)) as advance:
+        result = measure(plan, advance)
+    _finish("fuzz", machine, tables.make_fuzz_tables(result), result, save=save, faults=result.faults)
 
 
 @main.command()

@@ -6,6 +6,7 @@ import rich.table
 
 from bench.chaos import Chaos
 from bench.enrich import EnrichResult
+from bench.fuzz import Fuzz
 from bench.ingest import Measure
 from bench.outage import Outage, Phase
 from bench.paced import Answers
@@ -17,6 +18,7 @@ from bench.soak import Soak
 from bench.syncs import WAYS, Syncs
 
 _ANSWERS = ("calls", "errors", "p50 ms", "p99 ms", "max ms")
+_FUZZ = ("door", "inputs", "seconds", "answers by status or code", "events stored")
 _WHO = ("server", "door", "RPC", "callers", "load by")
 
 
@@ -140,6 +142,21 @@ def make_chaos_tables(chaos: Chaos) -> list[Table]:
         Table(sent, ("call", "calls", "events sent", "answered in time"), sorted(rows)),
         Table(process, ("figure", first, "median", last, "max"), [_tell_figure(one) for one in chaos.figures]),
     ]
+
+
+def make_fuzz_tables(fuzz: Fuzz) -> list[Table]:
+    """What each door answered to inputs that nobody would write."""
+    rows = [
+        (
+            door.name,
+            str(door.inputs),
+            f"{door.seconds:.0f}",
+            ", ".join(f"{answer}: {count}" for answer, count in door.answered.items()),
+            str(door.stored_events),
+        )
+        for door in fuzz.doors
+    ]
+    return [Table("Good requests whose values, fields, bytes or headers were replaced.", _FUZZ, rows)]
 
 
 def make_outage_tables(outage: Outage) -> list[Table]:
