@@ -23,10 +23,11 @@ from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
+from millimetric_server.places import Places
 from millimetric_server.server_secrets import load_secrets
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.loader import Loader
-from millimetric_server.store.read_pool import ReadLimits
+from millimetric_server.store.loader import WAITERS, Loader
+from millimetric_server.store.read_pool import ReadLimits, ReadRoom
 from millimetric_server.store.statements import read_all_statements
 from millimetric_server.store.time_zones import read_zones
 from millimetric_server.transport.boundary import flush_log
@@ -112,7 +113,7 @@ class Server:
         settings = self._settings
         # Before anything is opened or written, and released when all is closed.
         self._closing.enter_context(lock_server_folders(settings, "serve"))
-        data = settings.data_path
+        data, share = settings.data_path, settings.project_share_percent
         read_zones()
         read_all_statements()
         secrets = load_secrets(settings)
@@ -120,6 +121,7 @@ class Server:
             settings.resolved_clickhouse_url,
             settings.clickhouse_database,
             read_limits=ReadLimits(settings.read_seconds_max, settings.read_memory_bytes_max, settings.read_rows_max),
+            read_room=ReadRoom(settings.reads_max, settings.reads_running_max, settings.exports_max, share),
         )
         self._closing.callback(store.close)
         control = open_control_store(settings.resolved_database_url)
@@ -137,6 +139,7 @@ class Server:
             store,
             flush_interval_ms=settings.flush_interval_ms,
             block_rows_max=settings.block_rows_max,
+            waiters=Places(WAITERS, settings.stored_waiters_max, share),
         )
         if store.is_embedded:  # before there are threads; a server is the loader's business, and may be away
             loader.prepare()
@@ -153,6 +156,7 @@ class Server:
             countries=countries,
             trusted_proxies=settings.read_trusted_proxies(),
             read_clock_us=lambda: time.time_ns() // 1000,
+            streams=Places("streams", settings.grpc_streams_max, share),
         )
 
     def _open_doors(self) -> None:
@@ -170,7 +174,6 @@ class Server:
             host=settings.host,
             port=settings.grpc_port,
             threads=settings.grpc_threads,
-            streams_max=settings.grpc_streams_max,
             body_bytes_max=limit,
             calls_max=settings.grpc_calls_max,
             connection_age_s=settings.grpc_connection_age_s,

@@ -14,12 +14,14 @@ from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.messages import Message
+from millimetric_server.places import Places
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import Loader
 from millimetric_server.workers import Worker
 
+STREAMS_MAX = 64
 # A handler yields each thing it must wait for (a durable commit, rows of a query) and is sent its result.
 # So it is written once, and each door waits in its own way: a thread blocks, an event loop awaits.
 Steps = Generator["Future[Any]", Any, Any]
@@ -39,6 +41,13 @@ class Deps:
     countries: CountryReader
     trusted_proxies: tuple[Network, ...]
     read_clock_us: Callable[[], int]
+    streams: Places = field(default_factory=lambda: Places("streams", STREAMS_MAX))
+
+    @property
+    def places(self) -> tuple[Places, ...]:
+        """Everything that projects share and one of them could take from the others."""
+        reads = self.store.reads
+        return reads.reads, reads.reads_running, reads.exports, self.streams, self.loader.waiters
 
     @property
     def workers(self) -> tuple[Worker, ...]:

@@ -91,6 +91,15 @@ class Settings:
     grpc_connection_grace_s: int = _setting(
         300, "Seconds that calls may go on over a gRPC connection that was asked to go."
     )
+    reads_max: int = _setting(64, "Reads that may run or wait for their turn at the same time.")
+    reads_running_max: int = _setting(6, "Reads that ClickHouse works on at the same time.")
+    exports_max: int = _setting(4, "Exports that may be open at the same time.")
+    stored_waiters_max: int = _setting(128, "Writes with `ack: stored` that may wait for ClickHouse at the same time.")
+    project_share_percent: int = _setting(
+        50,
+        "Percent of each of these that one project may take while no other takes any, and less when others do. "
+        "100 is no share at all.",
+    )
     ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
     identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
     key_pepper: str = _setting(
@@ -113,6 +122,10 @@ class Settings:
             "grpc_threads",
             "grpc_streams_max",
             "grpc_calls_max",
+            "reads_max",
+            "reads_running_max",
+            "exports_max",
+            "stored_waiters_max",
         ):
             _require(getattr(self, name) > 0, name, "must be at least 1")
         _require(self.block_rows_max <= _BLOCK_ROWS_MAX, "block_rows_max", f"must be at most {_BLOCK_ROWS_MAX}")
@@ -124,6 +137,7 @@ class Settings:
             "grpc_connection_grace_s",
         ):
             _require(getattr(self, name) >= 0, name, "must be 0 or more")
+        _require(1 <= self.project_share_percent <= 100, "project_share_percent", "must be from 1 to 100")  # noqa: PLR2004
         for name in SECRET_NAMES:
             _require(len(getattr(self, name)) not in range(1, 32), name, "must have at least 32 characters")
         _require(self.log_level.lower() in LOG_LEVELS, "log_level", f"must be one of {', '.join(LOG_LEVELS)}")

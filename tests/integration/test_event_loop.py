@@ -24,6 +24,7 @@ from support.server_process import ProjectKeys, ServerProcess
 
 _TESTS = Path(__file__).parents[1]
 _DATABASE = "event_loop"
+_TOKEN = "metrics" * 5
 _PERSON = {"anonymous_id": "a", "user_id": "u"}
 _RANGE = {"from": "2026-01-01", "to": "2026-02-01"}
 _REQUESTS: dict[str, dict[str, Any]] = {
@@ -50,6 +51,7 @@ def watched(
         "MILLIMETRIC_CLICKHOUSE_URL": clickhouse_server.url,
         "MILLIMETRIC_CLICKHOUSE_DATABASE": _DATABASE,
         "MILLIMETRIC_LOG_LEVEL": "debug",
+        "MILLIMETRIC_METRICS_TOKEN": _TOKEN,
         "PYTHONPATH": str(_TESTS),
     }
     with ServerProcess(environ=environ, module=("support.watched_server", str(folder))) as server:
@@ -156,4 +158,4 @@ def test_refusals_wait_for_nothing(client: httpx.Client, keys: ProjectKeys) -> N
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
 def test_what_operations_ask_waits_for_nothing(client: httpx.Client, path: str) -> None:
-    assert client.get(path).status_code == 200
+    assert client.get(path, headers=bearer(_TOKEN)).status_code == 200

@@ -1,25 +1,20 @@
 """Export: a project's events as a file, in pieces."""
 
 from millimetric_server.call import Call, Deps, Steps
-from millimetric_server.errors import AppError, Reason
 from millimetric_server.store.exports import ExportReader, Selection
-from millimetric_server.store.read_pool import EXPORTS_MAX
 from millimetric_server.validate.reads import ExportPlan
-
-_RETRY_AFTER_S = 5.0
 
 
 def export(call: Call, deps: Deps) -> Steps:
     """Return the reader of the file with its first piece read; whoever gets it has to close it.
 
-    Raises AppError overloaded when too many exports run already, upstream_failed.
+    Raises AppError overloaded when the project has too many exports, upstream_failed.
     """
     plan: ExportPlan = call.request
     selection = Selection(call.project.project_id, plan.conditions, plan.format, call.request_id, call.cancellation)
     reader = ExportReader.open(deps.store, selection)
     if reader is None:
-        message = f"{EXPORTS_MAX} exports are running already: try again later"
-        raise AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S)
+        raise deps.store.reads.exports.refuse(call.project.project_id)
     try:
         if (first := reader.read_on()) is not None:
             yield first

@@ -51,16 +51,14 @@ def count_outcome(call: Call, deps: Deps, outcome: ledger.Outcome, reason: str, 
 def store_events(
     events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: Deps
 ) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
-    """Enrich and append the events; returns once they are durable, or stored when that was asked for."""
-    around = read_surroundings(call, deps)
-    rows = [enrich(event, around) for event in events]
-    new = [
-        NewEvent(row, _digest(event) if event.event_id else b"", around.is_public_key)
-        for row, event in zip(rows, events, strict=True)
-    ]
-    appended: Appended = yield deps.journal.append(new)
-    call.uncounted_events -= len(new)  # the journal has counted them
-    if ack is Ack.STORED:
+    """Enrich and append the events; returns once they are durable, or stored when that was asked for.
+
+    Raises AppError overloaded: nothing was stored, also when the project has too many calls that wait for the store.
+    """
+    if ack is not Ack.STORED:
+        return (yield from _append(events, call, deps))
+    with deps.loader.waiters.hold(call.project.project_id):
+        rows, appended = yield from _append(events, call, deps)
         yield deps.loader.wait_loaded(appended.seq)
         repeated = {
             (row.event_id, first.received_at)
@@ -69,6 +67,20 @@ def store_events(
         }
         if repeated and (yield deps.journal.find_dead_letters(call.project.project_id, repeated)):
             raise make_refused()
+    return rows, appended
+
+
+def _append(
+    events: Sequence[CheckedEvent], call: Call, deps: Deps
+) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
+    around = read_surroundings(call, deps)
+    rows = [enrich(event, around) for event in events]
+    new = [
+        NewEvent(row, _digest(event) if event.event_id else b"", around.is_public_key)
+        for row, event in zip(rows, events, strict=True)
+    ]
+    appended: Appended = yield deps.journal.append(new)
+    call.uncounted_events -= len(new)  # the journal has counted them
     return rows, appended
 
 

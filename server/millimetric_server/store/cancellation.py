@@ -21,18 +21,25 @@ class Cancellation:
         for stop in stops:
             stop()
 
+    def watch(self, stop: Callable[[], None]) -> bool:
+        """Have this function called when the call is cancelled; False, and nothing, if it was already."""
+        with self._lock:
+            if not self.is_cancelled:
+                self._stops.append(stop)
+            return not self.is_cancelled
+
+    def unwatch(self, stop: Callable[[], None]) -> None:
+        """Have it called no more."""
+        with self._lock:
+            if stop in self._stops:
+                self._stops.remove(stop)
+
     @contextlib.contextmanager
     def watched_by(self, stop: Callable[[], None]) -> Iterator[None]:
         """Have this function called if the call is cancelled inside the `with` block, or was already."""
-        with self._lock:
-            was_cancelled = self.is_cancelled
-            if not was_cancelled:
-                self._stops.append(stop)
-        if was_cancelled:
+        if not self.watch(stop):
             stop()
         try:
             yield
         finally:
-            with self._lock:
-                if stop in self._stops:
-                    self._stops.remove(stop)
+            self.unwatch(stop)

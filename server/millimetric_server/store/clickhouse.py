@@ -24,7 +24,7 @@ from millimetric_server.store.faults import (
     describe_fault,
     name_row_fault,
 )
-from millimetric_server.store.read_pool import ReadLimits, ReadPool
+from millimetric_server.store.read_pool import ReadLimits, ReadPool, ReadRoom
 
 Rows = Sequence[Sequence[Any]]
 Result = TypeVar("Result")
@@ -61,6 +61,7 @@ class ClickHouse:
         *,
         write_timeout_s: int = _WRITE_TIMEOUT_S,
         read_limits: ReadLimits | None = None,
+        read_room: ReadRoom | None = None,
     ) -> None:
         self.url = url
         self.database = database
@@ -72,7 +73,7 @@ class ClickHouse:
         self._clients_lock = threading.Lock()
         limits = read_limits or ReadLimits()
         self.outage = Outage(limits.timeout_s)
-        self.reads = ReadPool(self, limits)
+        self.reads = ReadPool(self, limits, read_room or ReadRoom())
 
     def open(self) -> None:
         """Connect and make the database. Raises StoreUnavailableError.

@@ -77,8 +77,8 @@ class ExportReader:
 
     @classmethod
     def open(cls, store: ClickHouse, selection: Selection) -> "ExportReader | None":
-        """Take one of the store's places for exports, which close() gives back; None when all are taken."""
-        return cls(store, selection) if store.reads.export_slots.acquire(blocking=False) else None
+        """Take one of the store's places for exports, which close() gives back; None when the project has none."""
+        return cls(store, selection) if store.reads.exports.take(selection.project_id) else None
 
     def __init__(self, store: ClickHouse, selection: Selection) -> None:
         self._store = store
@@ -108,7 +108,7 @@ class ExportReader:
             return
         self._is_closed = self._is_complete = True
         self._data = memoryview(b"")
-        self._store.reads.end_export(self._file)
+        self._store.reads.end_export(self._selection.project_id, self._file)
 
     def _read_page(self) -> bool:
         page = _read_page(self._store, self._selection, self._end, is_first=not self._is_begun)

@@ -13,6 +13,7 @@ from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.blocks import Block
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
+from millimetric_server.places import Places
 from millimetric_server.store.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.eraser import run_erasure
@@ -22,6 +23,7 @@ from millimetric_server.workers import Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
+WAITERS, WAITERS_MAX = "waits_for_the_store", 128
 _BACKOFF_MAX_S = 5.0
 _NICENESS = 10
 _TICK_S = 1.0
@@ -41,13 +43,16 @@ class Loader:
         *,
         flush_interval_ms: int,
         block_rows_max: int,
+        waiters: Places | None = None,
     ) -> None:
+        """`waiters` are the places for calls that wait until ClickHouse holds their events."""
         self._journal = journal
         self._erasures = erasures
         self._store = store
         self._inserter = BlockInserter(journal, erasures, store)
         self._flush_interval_s = flush_interval_ms / 1000
         self._block_rows_max = block_rows_max
+        self.waiters = waiters or Places(WAITERS, WAITERS_MAX)
         self._wake = threading.Condition()
         self._has_work = True
         self._is_urgent = False
@@ -89,7 +94,7 @@ class Loader:
                 self._wake.notify()
 
     def wait_loaded(self, seq: int) -> "Future[None]":
-        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq.
+        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq. Hold one of `waiters`.
 
         It fails with AppError upstream_failed when ClickHouse does not take them; they stay durable and come later.
         So it does when it refused a row of the entry, which is a dead letter then.

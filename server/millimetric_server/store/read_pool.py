@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.places import SHARE_PERCENT, Places
 from millimetric_server.store.cancellation import Cancellation
+from millimetric_server.store.fair_pool import FairPool
 from millimetric_server.store.faults import (
     NoRoomError,
     StoreUnavailableError,
@@ -29,11 +31,10 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
-_READ_THREADS = 4
+READS_MAX, READS_RUNNING_MAX = 64, 6
 _GRACE_S = 1  # that a connection waits longer than a read may take
 _EXPORT_TIMEOUT_S = 300  # between two parts of an answer
 _NO_ROOM_RETRY_S = 60.0
-_KILLERS = 1 + EXPORTS_MAX  # an export may take long to end, and reads are not to wait for it
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
 
 
@@ -64,27 +65,43 @@ class ReadLimits:
         }
 
 
-class ReadPool:
-    """Reads and exports of one store."""
+@dataclass(frozen=True, slots=True)
+class ReadRoom:
+    """How much may be read at the same time, and how much of that by one project alone."""
 
-    def __init__(self, store: "ClickHouse", limits: ReadLimits) -> None:
+    reads: int = READS_MAX  # that wait or run
+    reads_running: int = READS_RUNNING_MAX
+    exports: int = EXPORTS_MAX
+    share_percent: int = SHARE_PERCENT
+
+
+class ReadPool:
+    """Reads and exports of one store. Projects share it: see `places`."""
+
+    def __init__(self, store: "ClickHouse", limits: ReadLimits, room: ReadRoom) -> None:
         self._store = store
         self._limits = limits
-        self._readers = ThreadPoolExecutor(
-            _READ_THREADS, "store-read", initializer=store.set_timeout, initargs=(limits.timeout_s,)
+        share = room.share_percent
+        self.reads = Places("reads", room.reads, share)
+        self.reads_running = Places("reads_running", room.reads_running, share)
+        self.exports = Places("exports", room.exports, share)
+        self._readers = FairPool(
+            "store-read", self.reads, self.reads_running, lambda: store.set_timeout(limits.timeout_s)
         )
         self._exporters = ThreadPoolExecutor(
-            EXPORTS_MAX, "store-export", initializer=store.set_timeout, initargs=(_EXPORT_TIMEOUT_S,)
+            room.exports, "store-export", initializer=store.set_timeout, initargs=(_EXPORT_TIMEOUT_S,)
         )
-        self.export_slots = threading.BoundedSemaphore(EXPORTS_MAX)
-        self._killers = ThreadPoolExecutor(_KILLERS, "store-kill")
+        # One for each query that may have to end: it takes long where ClickHouse does not answer.
+        self._killers = ThreadPoolExecutor(room.reads_running + room.exports, "store-kill")
 
     def run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Future[Rows]":
-        """Run a caller's query on the readers' threads; it ends in ClickHouse too when the call is cancelled.
+        """Run a caller's query when it is the turn of its project, which is the parameter of that name.
 
-        The future fails with AppError upstream_failed, or invalid_params when the question takes more than a read may.
+        It ends in ClickHouse too when the call is cancelled. The future fails with AppError overloaded when the project
+        has no place, upstream_failed, or invalid_params when the question takes more than a read may.
         """
-        return self._readers.submit(self._run, statement, parameters, cancellation)
+        project_id = str(parameters.get("project", ""))
+        return self._readers.submit(project_id, lambda: self._run(statement, parameters, cancellation), cancellation)
 
     def submit_export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> "Future[Result]":
         """Run a part of an export, whose queries have this `log_comment`, on threads of its own.
@@ -93,21 +110,18 @@ class ReadPool:
         """
         return self._exporters.submit(self._export, work, mark, cancellation)
 
-    def end_export(self, file: IO[bytes] | None) -> None:
+    def end_export(self, project_id: str, file: IO[bytes] | None) -> None:
         """Give an export's place back once its file is closed, which frees the disk and so may take long."""
-        if file is None:
-            self.export_slots.release()
-            return
-        try:
-            closing = self._exporters.submit(file.close)
-        except RuntimeError:  # the server is closing: the file goes with the process
-            self.export_slots.release()
-        else:
-            closing.add_done_callback(lambda _: self.export_slots.release())
+        if file is not None:
+            with contextlib.suppress(RuntimeError):  # the server is closing: the file goes with the process
+                closing = self._exporters.submit(file.close)
+                closing.add_done_callback(lambda _: self.exports.give_back(project_id))
+                return
+        self.exports.give_back(project_id)
 
     def close(self) -> None:
         """Finish running reads."""
-        self._readers.shutdown(wait=True, cancel_futures=True)
+        self._readers.close()
         self._exporters.shutdown(wait=True, cancel_futures=True)
         self._killers.shutdown(wait=True)
 

@@ -9,7 +9,7 @@ import grpc
 from millimetric_server.call import Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.transport.grpc_call import refuse
-from millimetric_server.transport.grpc_export import EXPORT_THREADS, ExportMethod
+from millimetric_server.transport.grpc_export import ExportMethod
 from millimetric_server.transport.grpc_health import SERVICE_NAME, Handler, HealthMethods
 from millimetric_server.transport.grpc_options import make_options
 from millimetric_server.transport.grpc_pool import CallPool
@@ -19,7 +19,7 @@ from millimetric_server.transport.grpc_unary import UnaryMethod
 
 _PACKAGE = "/millimetric.v1."
 CALLS_MAX = 4000
-_REFUSING_THREADS = 2
+_REFUSING_THREADS = 4  # to tell others that there is no place
 
 
 class GrpcDoor:
@@ -33,16 +33,18 @@ class GrpcDoor:
         host: str,
         port: int,
         threads: int,
-        streams_max: int,
         body_bytes_max: int,
         calls_max: int = CALLS_MAX,
         connection_age_s: int = 0,
         connection_grace_s: int = 300,
         has_reflection: bool = True,
     ) -> None:
-        self._streams = Streams(deps, streams_max, body_bytes_max)
-        self._calls = CallPool(threads, calls_max, "grpc")
-        self._exports = CallPool(EXPORT_THREADS, calls_max, "grpc-export")
+        self._streams = Streams(deps, body_bytes_max)
+        # Whoever waits takes none of the others' threads: there is one more for each who may wait (docs/adr/0017).
+        self._calls = CallPool(threads + deps.loader.waiters.total, calls_max, "grpc")
+        reads = deps.store.reads
+        self._reads = CallPool(reads.reads.total + _REFUSING_THREADS, calls_max, "grpc-read")
+        self._exports = CallPool(reads.exports.total + _REFUSING_THREADS, calls_max, "grpc-export")
         services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers}))
         self._health = HealthMethods(services)
         methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in handlers}
@@ -75,7 +77,7 @@ class GrpcDoor:
         """Refuse new calls, finish running ones within the time; a stream ends behind what it has answered."""
         stopped = self._server.stop(timeout_s)
         self._streams.close()
-        for pool in (self._calls, self._exports, self._health):
+        for pool in (self._calls, self._reads, self._exports, self._health):
             pool.close()
         stopped.wait()
 
@@ -84,7 +86,8 @@ class GrpcDoor:
             return grpc.stream_stream_rpc_method_handler(self._streams.make_behaviour(rpc))
         if rpc.shape is Shape.RESPONSES:
             return grpc.unary_stream_rpc_method_handler(ExportMethod(rpc, deps, self._exports, body_bytes_max))
-        return grpc.unary_unary_rpc_method_handler(UnaryMethod(rpc, deps, self._calls, body_bytes_max))
+        pool = self._reads if rpc.is_read else self._calls
+        return grpc.unary_unary_rpc_method_handler(UnaryMethod(rpc, deps, pool, body_bytes_max))
 
 
 class _Methods(grpc.GenericRpcHandler):

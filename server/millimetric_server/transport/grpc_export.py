@@ -12,15 +12,12 @@ from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.messages import ExportResponse
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
-from millimetric_server.store.read_pool import EXPORTS_MAX
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, refuse
 from millimetric_server.transport.grpc_pool import Admitted
 from millimetric_server.transport.grpc_unary import Doorkeeper
 from millimetric_server.transport.response import STALLED_S
-
-EXPORT_THREADS = EXPORTS_MAX + 4  # beyond the exports in work, to tell others that there is no place
 
 
 class ExportMethod(Doorkeeper):

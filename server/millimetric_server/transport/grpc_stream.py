@@ -85,11 +85,10 @@ class _Inbox:
 class Streams:
     """The streams of the gRPC door, on threads of their own: two each, so that they take none from other calls."""
 
-    def __init__(self, deps: Deps, streams_max: int, body_bytes_max: int) -> None:
+    def __init__(self, deps: Deps, body_bytes_max: int) -> None:
         self._deps = deps
-        self._streams_max = streams_max
         self._body_bytes_max = body_bytes_max
-        self._pool = ThreadPoolExecutor(streams_max + _REFUSING_THREADS, thread_name_prefix="grpc-stream")
+        self._pool = ThreadPoolExecutor(deps.streams.total + _REFUSING_THREADS, thread_name_prefix="grpc-stream")
         self._lock = threading.Lock()
         self._inboxes: set[_Inbox] = set()
         self._is_closing = False
@@ -103,14 +102,14 @@ class Streams:
             inbox = _Inbox()
             error: AppError | None = None
             try:
-                error = wait_blocking(admit(call, self._deps)) or self._enter(inbox)
+                error = wait_blocking(admit(call, self._deps)) or self._enter(call, inbox)
                 if error is None:
                     error = yield from self._answer_groups(call, inbox, bodies)
             except Exception:
                 log.exception("%s over grpc: a fault [%s]", rpc.name, call.request_id)
                 error = make_internal_error(call.request_id)
             finally:
-                self._leave(inbox)
+                self._leave(call, inbox)
             count_call(call, error, began)
             if error is not None:
                 refuse(context, error)
@@ -127,20 +126,22 @@ class Streams:
         for inbox in inboxes:
             inbox.abandon()
 
-    def _enter(self, inbox: _Inbox) -> AppError | None:
+    def _enter(self, call: Call, inbox: _Inbox) -> AppError | None:
+        project_id = call.project.project_id
         with self._lock:
             if self._is_closing:
                 return _shutting_down()
-            if len(self._inboxes) >= self._streams_max:
-                message = f"{self._streams_max} streams are open already: send batches, or try again later"
-                return AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S)
+            if not self._deps.streams.take(project_id):
+                return self._deps.streams.refuse(project_id)
             self._inboxes.add(inbox)
         return None
 
-    def _leave(self, inbox: _Inbox) -> None:
+    def _leave(self, call: Call, inbox: _Inbox) -> None:
         inbox.abandon()
         with self._lock:
-            self._inboxes.discard(inbox)
+            if inbox in self._inboxes:
+                self._inboxes.discard(inbox)
+                self._deps.streams.give_back(call.project.project_id)
 
     def _answer_groups(
         self, call: Call, inbox: _Inbox, bodies: Iterator[bytes]

@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 
 from millimetric_server.call import Deps
 from millimetric_server.journal.ledger import Account
+from millimetric_server.places import Places
 
 _REQUESTS = Counter("millimetric_requests", "Calls by outcome.", ("rpc", "door", "reason"))
 _SECONDS = Histogram(
@@ -64,6 +65,7 @@ class ServerCollector(Collector):
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)
+        yield from _describe_places(self._deps.places)
         yield CounterMetricFamily(
             "millimetric_directory_looks",
             "Looks into the control database for a key, project or origin that this server did not know.",
@@ -98,6 +100,21 @@ def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
             for reason, events in getattr(account, field).items():
                 counter.add_metric((account.project_id, reason), events)
         yield counter
+
+
+def _describe_places(places: Sequence[Places]) -> Iterable[Metric]:
+    """What projects share: how much of it is taken, and who found none."""
+    taken = GaugeMetricFamily("millimetric_places_taken", "Places that are taken now.", labels=("kind",))
+    total = GaugeMetricFamily("millimetric_places", "Places that there are.", labels=("kind",))
+    refused = CounterMetricFamily(
+        "millimetric_places_refused", "Calls that found no place, and got `overloaded`.", labels=("kind", "project")
+    )
+    for one in places:
+        taken.add_metric((one.kind,), one.taken)
+        total.add_metric((one.kind,), one.total)
+        for project_id, calls in one.refused.items():
+            refused.add_metric((one.kind, project_id), calls)
+    yield from (taken, total, refused)
 
 
 def _age(since: float | None) -> float:
