@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from millimetric_server.folder_lock import lock_server_folders
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
+from millimetric_server.last_resort import end_process_after
 from millimetric_server.limiter import Limiter
 from millimetric_server.places import Places
 from millimetric_server.server_secrets import load_secrets
@@ -40,6 +40,8 @@ from millimetric_server.workers import WorkerDiedError
 log = logging.getLogger(__name__)
 
 _GEOIP_CHECK_S = 30.0
+_LAST_WORDS_S = 2  # for the answers to calls that are given up
+_HANGING_S = 1.0  # for threads that ask a ClickHouse server and get no answer
 _DEATH_GRACE_S = 10.0  # beyond a shutdown's time
 
 
@@ -84,6 +86,8 @@ class Server:
             log.info("%s", where)
             with _event_loop_policy():
                 asyncio.run(self._serve_http())
+        if self.deps.store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
+            end_process_after(_HANGING_S, 1 if self._dead_worker else 0)
         if self._dead_worker:
             raise WorkerDiedError(
                 f"The server ended because its {self._dead_worker} stopped, see the log above. "
@@ -93,9 +97,7 @@ class Server:
     def _note_death(self, worker: str) -> None:
         """End this process in order, or in any case, because a worker's thread has ended."""
         self._dead_worker = worker
-        ending = threading.Timer(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, os._exit, (1,))
-        ending.daemon = True
-        ending.start()
+        end_process_after(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, 1)
         os.kill(os.getpid(), signal.SIGTERM)
 
     @property
@@ -192,7 +194,7 @@ class Server:
                 access_log=False,
                 proxy_headers=False,
                 server_header=False,
-                timeout_graceful_shutdown=timeout_s,
+                timeout_graceful_shutdown=timeout_s + _LAST_WORDS_S,
             )
         )
         stop = asyncio.Event()
@@ -204,12 +206,40 @@ class Server:
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             self._dead_worker = "HTTP door"
-        log.info("shutting down: finishing calls, then loading what the journal holds")
         self._http.health.is_ending = True
         self._grpc.announce_end()
+        self._bound_shutdown()
+        await self._drain(stop, serving)
+        log.info("shutting down: finishing calls, then loading what the journal holds")
         watching.cancel()
         http.should_exit = True
-        await asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s))
+        doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
+        if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:
+            log.warning("calls that take longer are ended")
+            await asyncio.to_thread(self._give_up_calls)
+        await doors
+
+    async def _drain(self, stop: asyncio.Event, serving: "asyncio.Task[None]") -> None:
+        """Take calls until balancers have seen that this server is going, or a second signal comes."""
+        drain_s = self._settings.shutdown_drain_s
+        if not drain_s or serving.done() or self._dead_worker:
+            return
+        log.info("going: calls are taken for %d s more, or until the next signal", drain_s)
+        stop.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), drain_s)
+
+    def _give_up_calls(self) -> None:
+        """Answer the calls that take too long, so that none of them is cut off without a word."""
+        self.deps.loader.give_up_waiting()
+        self.deps.store.reads.give_up()
+
+    def _bound_shutdown(self) -> None:
+        """End this process in any case when the shutdown hangs. What was acknowledged is in the journal."""
+        settings = self._settings
+        end_process_after(
+            settings.shutdown_drain_s + 2 * settings.shutdown_timeout_s + _LAST_WORDS_S + _DEATH_GRACE_S, 1
+        )
 
     async def _watch_geoip(self) -> None:
         while True:

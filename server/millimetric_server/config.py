@@ -77,6 +77,9 @@ class Settings:
     read_memory_bytes_max: int = _setting(2 * 1024**3, "Bytes of ClickHouse's memory that one read may take.")
     read_rows_max: int = _setting(1_000_000_000, "Rows of ClickHouse's tables that one read may look at.")
     shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
+    shutdown_drain_s: int = _setting(
+        0, "Seconds in which a server that was told to end says so to health checks and still takes calls."
+    )
     grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time, streams not counted.")
     grpc_streams_max: int = _setting(64, "Streams that may be open at the same time; each takes two threads.")
     grpc_calls_max: int = _setting(
@@ -133,6 +136,7 @@ class Settings:
             "idempotency_window_days",
             "journal_free_bytes_min",
             "shutdown_timeout_s",
+            "shutdown_drain_s",
             "grpc_connection_age_s",
             "grpc_connection_grace_s",
         ):

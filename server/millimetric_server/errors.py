@@ -41,6 +41,7 @@ class Failure:
     is_retryable: bool = False
 
 
+_ENDING_RETRY_S = 5.0
 _CODE = grpc.StatusCode
 _QUIET, _LOUD = logging.DEBUG, logging.ERROR
 
@@ -102,6 +103,11 @@ class AppError(Exception):
 def invalid_payload(violations: Sequence[Violation]) -> AppError:
     """Make the error for a body that does not validate; it names each field."""
     return AppError(Reason.INVALID_PAYLOAD, _summarise(violations), violations=violations)
+
+
+def make_ending() -> AppError:
+    """Make the answer to a call that comes too late, or takes too long, for a server that shuts down."""
+    return AppError(Reason.OVERLOADED, "the server is shutting down", retry_after_s=_ENDING_RETRY_S)
 
 
 def invalid_params(field: str, message: str) -> AppError:

@@ -1,8 +1,11 @@
-"""How a door tells the store that nobody waits for a call's answer any more."""
+"""How a door tells the store that nobody waits for a call's answer any more, or may wait for it."""
 
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+
+from millimetric_server.errors import AppError
+from millimetric_server.store.faults import make_abandoned
 
 
 class Cancellation:
@@ -12,10 +15,18 @@ class Cancellation:
         self._lock = threading.Lock()
         self._stops: list[Callable[[], None]] = []
         self.is_cancelled = False
+        self._why: AppError | None = None
 
-    def cancel(self) -> None:
+    @property
+    def why(self) -> AppError:
+        """What the call is answered, if anybody listens."""
+        return self._why or make_abandoned()
+
+    def cancel(self, why: AppError | None = None) -> None:
         """Stop what works for the call, now and later. Any thread may call it, and more than once."""
         with self._lock:
+            if why is not None and not self.is_cancelled:
+                self._why = why
             self.is_cancelled = True
             stops, self._stops = self._stops, []
         for stop in stops:

@@ -8,16 +8,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.errors import make_ending
 from millimetric_server.places import Places
 from millimetric_server.store.cancellation import Cancellation
-from millimetric_server.store.faults import make_abandoned
 from millimetric_server.workers import complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-_RETRY_AFTER_S = 1.0
 
 
 @dataclass(slots=True, eq=False)
@@ -65,19 +63,19 @@ class FairPool:
                 self._start_thread()
                 self._changed.notify()
         if is_closing:
-            fail(promise, _make_ending())
+            fail(promise, make_ending())
         elif not cancellation.watch(job.leave):
             self._drop(job)
         return promise
 
-    def close(self) -> None:
-        """Refuse what waits and finish what runs."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Refuse what waits and finish what runs, within the time if one is given."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
         self._fail_waiting()
         for thread in self._threads:
-            thread.join()
+            thread.join(timeout_s)
 
     def _start_thread(self) -> None:
         if len(self._threads) < self.running.total:
@@ -121,15 +119,11 @@ class FairPool:
             jobs.remove(job)
             if not jobs:
                 del self._waiting[job.project_id]
-        fail(job.promise, make_abandoned())
+        fail(job.promise, job.cancellation.why)
 
     def _fail_waiting(self) -> None:
         with self._changed:
             jobs = [job for waiting in self._waiting.values() for job in waiting]
             self._waiting.clear()
         for job in jobs:
-            fail(job.promise, _make_ending())
-
-
-def _make_ending() -> AppError:
-    return AppError(Reason.OVERLOADED, "the server is shutting down", retry_after_s=_RETRY_AFTER_S)
+            fail(job.promise, make_ending())

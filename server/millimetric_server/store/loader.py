@@ -56,7 +56,7 @@ class Loader:
         self._wake = threading.Condition()
         self._has_work = True
         self._is_urgent = False
-        self._is_closing = False
+        self._is_closing = self._is_given_up = False
         self._loaded_seq = 0
         self._waiting: list[tuple[int, Future[None]]] = []
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
@@ -101,13 +101,19 @@ class Loader:
         """
         promise = make_promise()
         with self._wake:
-            if self.worker.has_died:
+            if self.worker.has_died or self._is_given_up:
                 fail(promise, _make_delayed())
             else:
                 self._waiting.append((seq, promise))
                 self._has_work = self._is_urgent = True
                 self._wake.notify()
         return promise
+
+    def give_up_waiting(self) -> None:
+        """Tell whoever waits, now and later, that the events come later: the server shuts down. It loads on."""
+        with self._wake:
+            self._is_given_up = True
+        self._abandon()
 
     def prepare(self) -> None:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""

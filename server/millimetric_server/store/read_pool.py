@@ -10,18 +10,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.errors import AppError, Reason, make_ending
 from millimetric_server.places import SHARE_PERCENT, Places
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.fair_pool import FairPool
 from millimetric_server.store.faults import (
     NoRoomError,
     StoreUnavailableError,
-    make_abandoned,
     make_not_ready,
     make_too_much,
     name_read_limit,
 )
+from millimetric_server.workers import complete, fail, make_promise
 
 if TYPE_CHECKING:
     from millimetric_server.store.clickhouse import ClickHouse, Rows
@@ -33,6 +33,7 @@ Result = TypeVar("Result")
 EXPORTS_MAX = 4  # at once: each may hold a page in memory and a thread
 READS_MAX, READS_RUNNING_MAX = 64, 6
 _GRACE_S = 1  # that a connection waits longer than a read may take
+_LASTING = ("store-export", "store-kill")  # threads that Python waits for at its end
 _EXPORT_TIMEOUT_S = 300  # between two parts of an answer
 _NO_ROOM_RETRY_S = 60.0
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
@@ -85,6 +86,9 @@ class ReadPool:
         self.reads = Places("reads", room.reads, share)
         self.reads_running = Places("reads_running", room.reads_running, share)
         self.exports = Places("exports", room.exports, share)
+        self._asked: dict[Future[Any], Cancellation] = {}
+        self._asked_lock = threading.Lock()
+        self._is_given_up = False
         self._readers = FairPool(
             "store-read", self.reads, self.reads_running, lambda: store.set_timeout(limits.timeout_s)
         )
@@ -101,14 +105,27 @@ class ReadPool:
         has no place, upstream_failed, or invalid_params when the question takes more than a read may.
         """
         project_id = str(parameters.get("project", ""))
-        return self._readers.submit(project_id, lambda: self._run(statement, parameters, cancellation), cancellation)
+        promise = self._readers.submit(project_id, lambda: self._run(statement, parameters, cancellation), cancellation)
+        return self._note(promise, cancellation)
 
     def submit_export(self, work: Callable[[], Result], mark: str, cancellation: Cancellation) -> "Future[Result]":
         """Run a part of an export, whose queries have this `log_comment`, on threads of its own.
 
         A cancelled call ends its running query. The future fails with AppError upstream_failed, overloaded.
         """
-        return self._exporters.submit(self._export, work, mark, cancellation)
+        promise = make_promise()
+
+        def export() -> None:
+            try:
+                complete(promise, self._export(work, mark, cancellation))
+            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+                fail(promise, error)
+
+        try:
+            self._exporters.submit(export)
+        except RuntimeError:  # the server is closing
+            fail(promise, make_ending())
+        return self._note(promise, cancellation)
 
     def end_export(self, project_id: str, file: IO[bytes] | None) -> None:
         """Give an export's place back once its file is closed, which frees the disk and so may take long."""
@@ -119,11 +136,39 @@ class ReadPool:
                 return
         self.exports.give_back(project_id)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether an export or the end of a query still hangs, after close()."""
+        return any(thread.name.startswith(_LASTING) for thread in threading.enumerate())
+
+    def give_up(self) -> None:
+        """End all reads and exports, because the server does not wait for them any longer."""
+        with self._asked_lock:
+            self._is_given_up = True
+            asked = list(self._asked.items())
+        for promise, cancellation in asked:
+            cancellation.cancel(make_ending())
+            fail(promise, make_ending())  # ClickHouse may take long to end it, or not answer
+
     def close(self) -> None:
-        """Finish running reads."""
-        self._readers.close()
-        self._exporters.shutdown(wait=True, cancel_futures=True)
-        self._killers.shutdown(wait=True)
+        """Finish running reads. A server that does not answer is not waited for; the embedded engine has to be."""
+        waits = self._store.is_embedded
+        self._readers.close(None if waits else 0)
+        self._exporters.shutdown(wait=waits, cancel_futures=True)
+        self._killers.shutdown(wait=waits)
+
+    def _note(self, promise: "Future[Any]", cancellation: Cancellation) -> "Future[Any]":
+        with self._asked_lock:
+            self._asked[promise] = cancellation
+            is_given_up = self._is_given_up
+        promise.add_done_callback(self._forget)
+        if is_given_up:
+            fail(promise, make_ending())
+        return promise
+
+    def _forget(self, promise: "Future[Any]") -> None:
+        with self._asked_lock:
+            self._asked.pop(promise, None)
 
     def _run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Rows":
         mark, has_ended = str(uuid.uuid4()), threading.Event()
@@ -136,7 +181,7 @@ class ReadPool:
             if (limit := name_read_limit(error.__cause__)) is not None:
                 raise make_too_much(limit) from None
             if cancellation.is_cancelled:
-                raise make_abandoned() from None
+                raise cancellation.why from None
             log.warning("a read failed in ClickHouse: %s", error)
             raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
         finally:
@@ -154,7 +199,7 @@ class ReadPool:
             raise AppError(Reason.OVERLOADED, message, retry_after_s=_NO_ROOM_RETRY_S) from None
         except (StoreUnavailableError, OSError) as error:
             if cancellation.is_cancelled:
-                raise make_abandoned() from None
+                raise cancellation.why from None
             log.warning("an export failed in ClickHouse: %s", error)
             raise AppError(Reason.UPSTREAM_FAILED, "the analytics store did not answer; try again") from error
         finally:
@@ -162,7 +207,7 @@ class ReadPool:
 
     def _check_may_ask(self, cancellation: Cancellation) -> None:
         if cancellation.is_cancelled:
-            raise make_abandoned()
+            raise cancellation.why
         if not self._store.is_current:
             raise make_not_ready()
         if not self._store.outage.may_try():

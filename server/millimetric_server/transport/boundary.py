@@ -18,7 +18,6 @@ from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.messages import Message
 from millimetric_server.store.exports import ExportReader
-from millimetric_server.store.faults import make_abandoned
 from millimetric_server.summed_log import SummedLog
 from millimetric_server.transport.metrics import count_request
 
@@ -73,7 +72,7 @@ def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
     try:
         while not (piece := export.take()):
             if call.cancellation.is_cancelled:
-                raise make_abandoned()  # noqa: TRY301 - told like any other
+                raise call.cancellation.why  # noqa: TRY301 - told like any other
             if (waiting := export.read_on()) is None:
                 break
             yield waiting

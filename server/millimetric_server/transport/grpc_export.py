@@ -9,12 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.errors import AppError
 from millimetric_server.messages import ExportResponse
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, refuse
+from millimetric_server.transport.grpc_ending import CallsInWork
 from millimetric_server.transport.grpc_pool import Admitted
 from millimetric_server.transport.grpc_unary import Doorkeeper
 from millimetric_server.transport.response import STALLED_S
@@ -23,12 +25,20 @@ from millimetric_server.transport.response import STALLED_S
 class ExportMethod(Doorkeeper):
     """Answers exports. grpcio drops the iterator when the caller is gone, which closes the reader."""
 
-    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, body_bytes_max: int) -> None:
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
         super().__init__(rpc, deps, pool)
+        self._work = work
         self._body_bytes_max = body_bytes_max
 
     def __call__(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
         """Carry out an export; all checks are made again, now that the call is whole."""
+        try:
+            with self._work.one():
+                yield from self._send(request, context)
+        except AppError as ending:
+            refuse(context, ending)
+
+    def _send(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
         began = time.perf_counter()
         call: Call = request.caller
         call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max)

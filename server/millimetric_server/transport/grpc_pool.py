@@ -83,6 +83,11 @@ class CallPool(ThreadPoolExecutor):
         self._is_closing = threading.Event()
         threading.Thread(target=self._end_late_calls, name=f"{name}-messages", daemon=True).start()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a call is in work, or waits."""
+        return bool(self._held)
+
     def submit(self, fn: Callable[..., Any], /, *args: Any, **_kwargs: Any) -> "Future[Any]":
         """Take a call from grpcio, whose condition is held meanwhile: its arguments are those of grpc._server 1.85."""
         step, event, state, behaviour, _wait_for_message, request_deserializer, response_serializer = args

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 
 from millimetric_server.call import Call, Deps, Rpc
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.errors import AppError, make_ending
 from millimetric_server.messages import Message
 from millimetric_server.transport.boundary import (
     Reply,
@@ -24,6 +24,7 @@ from millimetric_server.transport.boundary import (
 )
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call, refuse
+from millimetric_server.transport.grpc_ending import CallsInWork
 from millimetric_server.validate.events import StreamGroup
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,6 @@ log = logging.getLogger(__name__)
 _REFUSING_THREADS = 4  # beyond the streams in work, to tell others that there is no room
 _WAITING_MESSAGES_MAX = 1000
 _WAITING_BYTES_MAX = 1024 * 1024
-_RETRY_AFTER_S = 5.0
 StreamBehaviour = Callable[[Iterator[bytes], grpc.ServicerContext], Iterator[bytes]]
 
 
@@ -85,8 +85,9 @@ class _Inbox:
 class Streams:
     """The streams of the gRPC door, on threads of their own: two each, so that they take none from other calls."""
 
-    def __init__(self, deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, deps: Deps, work: CallsInWork, body_bytes_max: int) -> None:
         self._deps = deps
+        self._work = work
         self._body_bytes_max = body_bytes_max
         self._pool = ThreadPoolExecutor(deps.streams.total + _REFUSING_THREADS, thread_name_prefix="grpc-stream")
         self._lock = threading.Lock()
@@ -102,9 +103,12 @@ class Streams:
             inbox = _Inbox()
             error: AppError | None = None
             try:
-                error = wait_blocking(admit(call, self._deps)) or self._enter(call, inbox)
-                if error is None:
-                    error = yield from self._answer_groups(call, inbox, bodies)
+                with self._work.one():
+                    error = wait_blocking(admit(call, self._deps)) or self._enter(call, inbox)
+                    if error is None:
+                        error = yield from self._answer_groups(call, inbox, bodies)
+            except AppError as ending:
+                error = ending
             except Exception:
                 log.exception("%s over grpc: a fault [%s]", rpc.name, call.request_id)
                 error = make_internal_error(call.request_id)
@@ -130,7 +134,7 @@ class Streams:
         project_id = call.project.project_id
         with self._lock:
             if self._is_closing:
-                return _shutting_down()
+                return make_ending()
             if not self._deps.streams.take(project_id):
                 return self._deps.streams.refuse(project_id)
             self._inboxes.add(inbox)
@@ -158,7 +162,7 @@ class Streams:
                     return reply.error
             if broken is not None:
                 return broken
-        return _shutting_down() if self._is_closing else None
+        return make_ending() if self._is_closing else None
 
     def _decode(self, call: Call, bodies: list[bytes]) -> tuple[StreamGroup, AppError | None]:
         """Decode the messages up to the first that can't be; with it the stream ends."""
@@ -178,12 +182,8 @@ class Streams:
             if reply.error is None or not is_only_early(call, reply.error):
                 return reply
             if inbox.is_abandoned.wait(reply.error.retry_after_s):
-                return Reply((), _shutting_down()) if self._is_closing else Reply(())
+                return Reply((), make_ending()) if self._is_closing else Reply(())
 
 
 def _encode(responses: Sequence[Message]) -> Sequence[bytes]:
     return [encode_proto(response) for response in responses]
-
-
-def _shutting_down() -> AppError:
-    return AppError(Reason.OVERLOADED, "the server is shutting down", retry_after_s=_RETRY_AFTER_S)

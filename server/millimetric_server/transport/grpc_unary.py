@@ -10,6 +10,7 @@ from millimetric_server.transport.boundary import admit, refuse, run, wait_block
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call
 from millimetric_server.transport.grpc_call import refuse as end
+from millimetric_server.transport.grpc_ending import CallsInWork
 from millimetric_server.transport.grpc_pool import Admitted
 from millimetric_server.transport.metrics import count_request
 
@@ -38,8 +39,9 @@ class Doorkeeper:
 class UnaryMethod(Doorkeeper):
     """Answers the calls of one unary method."""
 
-    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, body_bytes_max: int) -> None:
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
         super().__init__(rpc, deps, pool)
+        self._work = work
         self._body_bytes_max = body_bytes_max
 
     def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
@@ -49,7 +51,11 @@ class UnaryMethod(Doorkeeper):
         call.received_at = self._deps.read_clock_us()
         if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
             call.cancellation.cancel()
-        reply = wait_blocking(run(call, self._deps, encode_proto))
+        try:
+            with self._work.one():
+                reply = wait_blocking(run(call, self._deps, encode_proto))
+        except AppError as ending:
+            end(context, ending)
         if reply.error is not None:
             end(context, reply.error)
         return reply.body

@@ -14,6 +14,7 @@ from millimetric_server.transport.rest import RestDoor, make_error_response
 
 log = logging.getLogger(__name__)
 
+_CLOSE = (b"connection", b"close")
 _ANY_ORIGIN = (b"access-control-allow-origin", b"*")
 _EXPOSED = (b"access-control-expose-headers", b"Retry-After, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin")
 # Any page may ask, since no cookie is involved: whether the answer is yes, the key's origins decide.
@@ -45,7 +46,7 @@ class HttpApp:
         if scope["type"] != "http":
             return
         is_browser = scope["path"].startswith(_BROWSER_PATHS)
-        extra = (_ANY_ORIGIN, _EXPOSED) if is_browser else ()
+        extra: tuple[tuple[bytes, bytes], ...] = (_ANY_ORIGIN, _EXPOSED) if is_browser else ()
         try:
             request = read_request(scope, receive)
             if self._connect.is_for_library(request):
@@ -58,6 +59,8 @@ class HttpApp:
             request_id = make_request_id()
             log.exception("HTTP: a fault [%s]", request_id)
             response = make_error_response(make_internal_error(request_id))
+        if self.health.is_ending:
+            extra += (_CLOSE,)  # so that this connection is not in use when the port closes
         await send_response(response, send, extra)
 
     async def _answer(self, request: Request, *, is_browser: bool) -> Response:
