@@ -12,6 +12,7 @@ from pathlib import Path
 
 import uvicorn
 
+from millimetric_server.body_room import BodyRoom
 from millimetric_server.call import Deps
 from millimetric_server.config import DEFAULT_METRICS_ADDRESS, Settings, parse_rate_limits
 from millimetric_server.control.directory import Directory
@@ -147,6 +148,8 @@ class Server:
             loader.prepare()
         countries = CountryReader(find_geoip_db(settings))
         self._closing.callback(countries.close)
+        bodies = BodyRoom(settings.bodies_bytes_max, settings.body_bytes_max)
+        self._closing.callback(bodies.close)
         return Deps(
             directory=Directory(control),
             secrets=secrets,
@@ -159,6 +162,7 @@ class Server:
             trusted_proxies=settings.read_trusted_proxies(),
             read_clock_us=lambda: time.time_ns() // 1000,
             streams=Places("streams", settings.grpc_streams_max, share),
+            bodies=bodies,
         )
 
     def _open_doors(self) -> None:

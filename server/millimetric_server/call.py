@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from millimetric_server.body_room import BodyRoom
 from millimetric_server.config import Network
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Key, KeyKind, Project
@@ -42,6 +43,7 @@ class Deps:
     trusted_proxies: tuple[Network, ...]
     read_clock_us: Callable[[], int]
     streams: Places = field(default_factory=lambda: Places("streams", STREAMS_MAX))
+    bodies: BodyRoom = field(default_factory=BodyRoom)
 
     @property
     def places(self) -> tuple[Places, ...]:
@@ -108,3 +110,8 @@ class Call:
     # at the end was rejected.
     uncounted_events: int = 0
     cancellation: Cancellation = field(default_factory=Cancellation)  # the door cancels when the caller is gone
+
+    @property
+    def owner(self) -> str:
+        """Whose share of the server an authenticated call takes: its project's, or its account's."""
+        return self.key.project_id or self.key.account_id

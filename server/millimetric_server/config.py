@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from millimetric_server.body_room import DEFAULT_BYTES
 from millimetric_server.control.records import RateLimit
 
 PREFIX = "MILLIMETRIC_"
@@ -62,6 +63,11 @@ class Settings:
         "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all.",
     )
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest body or message in bytes, also after decompression.")
+    bodies_bytes_max: int = _setting(
+        DEFAULT_BYTES,
+        "Bytes of large bodies that may be held at once over HTTP, a quarter of them of one project; "
+        "beyond that `overloaded`.",
+    )
     journal_max_bytes: int = _setting(
         4 * 1024 * 1024 * 1024,
         "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`.",
@@ -116,6 +122,7 @@ class Settings:
             _require(0 <= getattr(self, name) <= 65535, name, "must be a port from 0 to 65535")  # noqa: PLR2004
         for name in (
             "body_bytes_max",
+            "bodies_bytes_max",
             "journal_max_bytes",
             "flush_interval_ms",
             "block_rows_max",

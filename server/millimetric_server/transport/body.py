@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from millimetric_server.body_room import SMALL_BYTES, Hold
 from millimetric_server.call import Call
-from millimetric_server.errors import AppError
+from millimetric_server.errors import AppError, Reason
 from millimetric_server.transport.unpack import too_large, unpack
 
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
@@ -19,30 +21,69 @@ class ClientGoneError(Exception):
     """The client hung up before its request was complete."""
 
 
-async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes | AppError:
-    """Return the whole body, unpacked, or the error that stands in its place: payload_too_large, invalid_payload."""
-    body = await read_plain(headers, receive, bytes_max)
-    if isinstance(body, AppError):
-        return body
-    return unpack(body, headers.get("content-encoding", "identity"), bytes_max)
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as it was sent, or the error that stands in its place; whatever it is, the guards come first."""
+
+    packed: bytes
+    encoding: str
+    bytes_max: int
+    hold: Hold
+    error: AppError | None = None
+
+    def is_large(self) -> bool:
+        """Tell whether to unpack and decode it is too much work for the event loop."""
+        if len(self.packed) > SMALL_BYTES or self.encoding == "identity":
+            return len(self.packed) > SMALL_BYTES
+        plain = unpack(self.packed, self.encoding, SMALL_BYTES)
+        return isinstance(plain, AppError) and plain.reason is Reason.PAYLOAD_TOO_LARGE
+
+    def unpack(self) -> bytes:
+        """Return the content. Raises AppError payload_too_large, invalid_payload, overloaded."""
+        if self.error is not None:
+            raise self.error
+        plain = unpack(self.packed, self.encoding, self.bytes_max, self.hold.grow)
+        if isinstance(plain, AppError):
+            raise plain
+        return plain
 
 
-async def read_plain(headers: Mapping[str, str], receive: Receive, bytes_max: int) -> bytes | AppError:
-    """Return the whole body as it was sent, or payload_too_large, which is known as soon as too much is announced."""
-    parts = []
-    size = _read_length(headers)
+async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int, hold: Hold) -> Body:
+    """Read the body as it was sent. It holds an error where it is too large, or where there is no room for it."""
+    error, packed = None, b""
+    try:
+        packed = await read_plain(headers, receive, bytes_max, hold)
+    except AppError as refusal:
+        error = refusal
+    return Body(packed, headers.get("content-encoding", "identity"), bytes_max, hold, error)
+
+
+async def read_plain(headers: Mapping[str, str], receive: Receive, bytes_max: int, hold: Hold | None = None) -> bytes:
+    """Return the whole body as it was sent. Raises AppError payload_too_large, overloaded.
+
+    Too much is refused as soon as it is announced.
+    """
     coming = _read_parts(receive)
-    if size <= bytes_max:
-        size = 0
-        async for part in coming:
-            size += len(part)
-            if size > bytes_max:
-                break
-            parts.append(part)
-    if size > bytes_max:
-        parts.clear()
+    try:
+        size = _read_length(headers)
+        parts = []
+        if size <= bytes_max:
+            size = 0
+            async for part in coming:
+                size += len(part)
+                if size > bytes_max:
+                    break
+                if hold is not None:
+                    hold.grow(len(part))
+                parts.append(part)
+        if size > bytes_max:
+            raise too_large(bytes_max)
+    except AppError:
+        del parts
+        if hold is not None:
+            hold.close()
         await _skip(headers, coming, bytes_max)
-        return too_large(bytes_max)
+        raise
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 

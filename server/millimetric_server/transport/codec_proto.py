@@ -261,17 +261,20 @@ class _StructReader:
         self._values_left = _VALUES_MAX
 
     def read_fields(self, value: Struct) -> dict[str, Any]:
-        return {name: self._read_value(item) for name, item in value.fields.items()}
+        return {name: self._read_value(item) for name, item in self._check_room(value.fields).items()}
 
-    def _read_value(self, value: Any) -> Any:
-        self._values_left -= 1
+    def _check_room(self, values: Any) -> Any:
+        self._values_left -= len(values)
         if self._values_left < 0:
             raise make_struct_too_large(self._name)
+        return values
+
+    def _read_value(self, value: Any) -> Any:
         kind = value.WhichOneof("kind")
         if kind == "struct_value":
             return self.read_fields(value.struct_value)
         if kind == "list_value":
-            return [self._read_value(item) for item in value.list_value.values]
+            return [self._read_value(item) for item in self._check_room(value.list_value.values)]
         if kind == "number_value":
             return _read_number(value.number_value)
         return None if kind in (None, "null_value") else getattr(value, kind)

@@ -5,7 +5,7 @@ Connect's unary protocol is a plain HTTP POST; the short path costs a third of t
 
 import base64
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,10 +79,9 @@ class ConnectDoor:
             await skip_body(request.headers, request.receive, self._body_bytes_max)
             return _make_error_response(error)
         format_name = _CONTENT_TYPES.get(read_content_type(request.headers), "")
-        body = await read_body(request.headers, request.receive, self._body_bytes_max)
-        if not format_name and not isinstance(body, AppError):
-            body = invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
-        reply = await self._run(call, _Body(format_name, body), request.receive)
+        with self._deps.bodies.hold(call.owner) as hold:
+            body = await read_body(request.headers, request.receive, self._body_bytes_max, hold)
+            reply = await self._run(call, format_name, body.unpack, request.receive, is_large=body.is_large())
         if reply.error is not None:
             return _make_error_response(reply.error)
         return Response(200, reply.body, f"application/{format_name}".encode())
@@ -99,20 +98,31 @@ class ConnectDoor:
             request_id=make_request_id(),
         )
 
-    async def _run(self, call: Call, body: "_Body", receive: Receive | None = None) -> Reply[bytes]:
-        is_proto = body.format_name == "proto"
+    async def _run(
+        self,
+        call: Call,
+        format_name: str,
+        unpack: Callable[[], bytes],
+        receive: Receive | None = None,
+        *,
+        is_large: bool,
+    ) -> Reply[bytes]:
+        is_proto = format_name == "proto"
 
         def decode() -> Any:
-            if isinstance(body.data, AppError):
-                raise body.data
+            plain = unpack()
+            if not format_name:
+                raise invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
             if is_proto:
-                return decode_proto(call.rpc.request, body.data)
-            return self._rpcs[call.rpc.path][1].decode_connect(body.data)
+                return decode_proto(call.rpc.request, plain)
+            return self._rpcs[call.rpc.path][1].decode_connect(plain)
 
         call.decode = decode
         call.received_at = self._deps.read_clock_us()
-        steps = run(call, self._deps, encode_proto if is_proto else encode_connect)
         async with watch_client(receive, call):
+            steps = run(call, self._deps, encode_proto if is_proto else encode_connect)
+            if is_large:
+                steps = await self._deps.bodies.begin(call.owner, steps)
             return await wait_async(steps, call)
 
     def _make_endpoints(self) -> dict[str, Any]:
@@ -122,7 +132,9 @@ class ConnectDoor:
         async def answer(body: "_Body", context: RequestContext[Any, Any]) -> bytes:
             peer = (context.client_address or "").rpartition(":")[0]
             headers = {name.lower(): value for name, value in context.request_headers.allitems()}
-            reply = await self._run(self.make_call(rpc, headers, peer), body)
+            reply = await self._run(
+                self.make_call(rpc, headers, peer), body.format_name, lambda: body.data, is_large=False
+            )
             if reply.error is not None:
                 raise _make_connect_error(reply.error)
             return reply.body
@@ -140,10 +152,10 @@ class ConnectDoor:
 
 @dataclass(frozen=True, slots=True)
 class _Body:
-    """An undecoded message, or the error that stands in its place: both are looked at behind the guards."""
+    """An undecoded message: it is looked at behind the guards."""
 
     format_name: str
-    data: bytes | AppError
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)

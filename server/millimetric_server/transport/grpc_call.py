@@ -8,6 +8,7 @@ from urllib.parse import unquote
 import grpc
 from google.rpc.status_pb2 import Status
 
+from millimetric_server.body_room import SMALL_BYTES, BodyRoom
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.messages import Message
@@ -37,12 +38,15 @@ def _decode_nothing() -> Message:
     raise RuntimeError("a call was decoded before its message came")
 
 
-def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int) -> Message:
-    """Decode a message. Raises AppError payload_too_large, invalid_payload."""
+def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int, bodies: BodyRoom) -> Message:
+    """Decode a message, a large one in its turn. Raises AppError payload_too_large, invalid_payload, overloaded."""
     if len(body) > body_bytes_max:
         message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
         raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
-    return decode_proto(rpc.request, body)
+    if len(body) <= SMALL_BYTES:
+        return decode_proto(rpc.request, body)
+    with bodies.take_turn():
+        return decode_proto(rpc.request, body)
 
 
 def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode | None = None) -> NoReturn:

@@ -41,7 +41,7 @@ class ExportMethod(Doorkeeper):
     def _send(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
         began = time.perf_counter()
         call: Call = request.caller
-        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max)
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
         if not context.add_callback(call.cancellation.cancel):
             call.cancellation.cancel()
         opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))

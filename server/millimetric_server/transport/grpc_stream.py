@@ -169,7 +169,7 @@ class Streams:
         group = StreamGroup([])
         for body in bodies:
             try:
-                group.requests.append(decode_body(call.rpc, body, self._body_bytes_max))  # type: ignore[arg-type]
+                group.requests.append(decode_body(call.rpc, body, self._body_bytes_max, self._deps.bodies))  # type: ignore[arg-type]
             except AppError as error:
                 return group, error
         return group, None

@@ -47,7 +47,7 @@ class UnaryMethod(Doorkeeper):
     def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
         """Carry out a call; all checks are made again, now that it is whole."""
         call: Call = request.caller
-        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max)
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
         call.received_at = self._deps.read_clock_us()
         if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
             call.cancellation.cancel()

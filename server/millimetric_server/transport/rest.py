@@ -1,5 +1,6 @@
 """REST /v1: routes from the google.api.http options of the protos, JSON in snake_case, CORS for browsers."""
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from google.api import annotations_pb2
 
 from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, Violation, invalid_payload
-from millimetric_server.transport.body import BEACON_BYTES_MAX, read_body, read_plain, skip_body, watch_client
+from millimetric_server.transport.body import BEACON_BYTES_MAX, Body, read_body, read_plain, skip_body, watch_client
 from millimetric_server.transport.boundary import make_request_id, refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
@@ -78,40 +79,46 @@ class RestDoor:
             received_at=self._deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        if route.has_body and (error := await self._take_body(request, route, call)) is not None:
-            await skip_body(request.headers, request.receive, self._body_bytes_max)
-            return make_error_response(error)
-        if route.rpc.shape is Shape.RESPONSES:
+        if not route.has_body:
+            return await self._carry_out(call, request)
+        beacon: bytes | None = None
+        if is_beacon(call.headers):
+            try:
+                beacon = await read_plain(call.headers, request.receive, BEACON_BYTES_MAX)
+            except AppError as error:
+                return make_error_response(refuse(call, error))
+            call.headers = _take_key_of_beacon(call.headers, beacon)
+        if (refusal := await refuse_early(call, self._deps)) is not None:
+            if beacon is None:
+                await skip_body(call.headers, request.receive, self._body_bytes_max)
+            return make_error_response(refusal)
+        with self._deps.bodies.hold(call.owner) as hold:
+            if beacon is None:
+                body = await read_body(call.headers, request.receive, self._body_bytes_max, hold)
+            else:
+                body = Body(beacon, "identity", BEACON_BYTES_MAX, hold)
+            call.decode = functools.partial(_decode, route, call, body)
+            call.received_at = self._deps.read_clock_us()
+            return await self._carry_out(call, request, is_large=body.is_large())
+
+    async def _carry_out(self, call: Call, request: Request, *, is_large: bool = False) -> Response:
+        if call.rpc.shape is Shape.RESPONSES:
             opened = await answer_export(call, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else opened
         async with watch_client(request.receive, call):
-            reply = await wait_async(run(call, self._deps, encode_rest), call)
+            steps = run(call, self._deps, encode_rest)
+            if is_large:
+                steps = await self._deps.bodies.begin(call.owner, steps)
+            reply = await wait_async(steps, call)
         if reply.error is not None:
             return make_error_response(reply.error)
-        return Response(route.rpc.http_status, reply.body)
+        return Response(call.rpc.http_status, reply.body)
 
-    async def _take_body(self, request: Request, route: Route, call: Call) -> AppError | None:
-        """Give the call its body, once its headers say that it may be read; returns why they do not."""
-        body: bytes | AppError | None = None
-        if is_beacon(request.headers):
-            body = await read_plain(call.headers, request.receive, BEACON_BYTES_MAX)
-            if isinstance(body, AppError):
-                return refuse(call, body)
-            call.headers = _take_key_of_beacon(call.headers, body)
-        if (error := await refuse_early(call, self._deps)) is not None:
-            return error
-        if body is None:
-            body = await read_body(call.headers, request.receive, self._body_bytes_max)
 
-        def decode() -> Any:
-            if isinstance(body, AppError):
-                raise body
-            _check_content_type(call.headers)
-            return route.decoder.decode(body)
-
-        call.decode = decode
-        call.received_at = self._deps.read_clock_us()
-        return None
+def _decode(route: Route, call: Call, body: Body) -> Any:
+    plain = body.unpack()
+    _check_content_type(call.headers)
+    return route.decoder.decode(plain)
 
 
 def make_error_response(error: AppError) -> Response:
