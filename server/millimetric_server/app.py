@@ -34,6 +34,11 @@ from millimetric_server.store.time_zones import read_zones
 from millimetric_server.transport.boundary import flush_log
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
+from millimetric_server.transport.http_connection import (
+    make_connection_class,
+    read_connection_limits,
+    sweep_connections,
+)
 from millimetric_server.transport.metrics import ServerCollector
 from millimetric_server.transport.metrics_door import MetricsDoor
 from millimetric_server.workers import WorkerDiedError
@@ -192,7 +197,8 @@ class Server:
         http = _QuietServer(
             uvicorn.Config(
                 self._http,
-                http="httptools",
+                http=make_connection_class(read_connection_limits(self._settings)),
+                ws="none",
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -207,6 +213,7 @@ class Server:
             loop.add_signal_handler(number, stop.set)
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
         watching = asyncio.create_task(self._watch_geoip())
+        sweeping = asyncio.create_task(sweep_connections(lambda: http.server_state.connections))
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             self._dead_worker = "HTTP door"
@@ -222,6 +229,7 @@ class Server:
             log.warning("calls that take longer are ended")
             await asyncio.to_thread(self._give_up_calls)
         await doors
+        sweeping.cancel()
 
     async def _drain(self, stop: asyncio.Event, serving: "asyncio.Task[None]") -> None:
         """Take calls until balancers have seen that this server is going, or a second signal comes."""

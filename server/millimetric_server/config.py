@@ -68,6 +68,16 @@ class Settings:
         "Bytes of large bodies that may be held at once over HTTP, a quarter of them of one project; "
         "beyond that `overloaded`.",
     )
+    http_connections_max: int = _setting(
+        2000, "HTTP connections that may be open; beyond that those that wait longest for their callers are closed."
+    )
+    http_head_bytes_max: int = _setting(64 * 1024, "Bytes of a request's path and headers; beyond that 431.")
+    http_headers_max: int = _setting(100, "Headers of a request; beyond that 431.")
+    http_head_timeout_s: int = _setting(10, "Seconds in which a request's headers must come, else 408.")
+    http_body_timeout_s: int = _setting(
+        20, "Seconds in which a body must end or bring 16 KiB more, again and again, else 408."
+    )
+    http_idle_timeout_s: int = _setting(75, "Seconds that a connection may wait for its next request.")
     journal_max_bytes: int = _setting(
         4 * 1024 * 1024 * 1024,
         "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`.",
@@ -123,6 +133,12 @@ class Settings:
         for name in (
             "body_bytes_max",
             "bodies_bytes_max",
+            "http_connections_max",
+            "http_head_bytes_max",
+            "http_headers_max",
+            "http_head_timeout_s",
+            "http_body_timeout_s",
+            "http_idle_timeout_s",
             "journal_max_bytes",
             "flush_interval_ms",
             "block_rows_max",

@@ -68,6 +68,14 @@ class SlowClient:
         except (ConnectionResetError, BrokenPipeError):
             return True
 
+    def wait_for_silence(self, seconds: float) -> None:
+        """Wait for so long; TimeoutError where the server says nothing and does not close, as is hoped."""
+        self._socket.settimeout(seconds)
+        try:
+            self._receive()
+        finally:
+            self._socket.settimeout(TIMEOUT_S)
+
     def _receive(self) -> None:
         data = self._socket.recv(65536)
         if not data:

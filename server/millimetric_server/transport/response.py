@@ -54,9 +54,15 @@ def make_retry_after(seconds: float) -> tuple[bytes, bytes]:
 def read_request(scope: Scope, receive: Receive) -> Request:
     """Make a Request of an ASGI scope."""
     headers: dict[str, str] = {}
+    repeated: dict[str, list[str]] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-        headers[name] = f"{headers[name]},{value}" if name in headers else value
+        if name in headers:
+            repeated.setdefault(name, [headers[name]]).append(value)
+        else:
+            headers[name] = value
+    for name, values in repeated.items():
+        headers[name] = ",".join(values)
     client = scope.get("client")
     return Request(
         scope["method"],
