@@ -136,3 +136,10 @@ def test_a_body_that_is_none_is_the_callers_fault(server: ServerProcess) -> None
     with grpc.insecure_channel(server.grpc_address) as channel, pytest.raises(grpc.RpcError) as caught:
         channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff", timeout=10)
     assert (caught.value.code().name, read_reason(caught.value)) == ("INVALID_ARGUMENT", "INVALID_PAYLOAD")
+
+
+@pytest.mark.parametrize("path", ["IngestService/Nothing", "AdminService/CreateProject", "NoService/Track"])
+def test_an_unknown_method_of_ours_is_unimplemented_and_says_why(server: ServerProcess, path: str) -> None:
+    with grpc.insecure_channel(server.grpc_address) as channel, pytest.raises(grpc.RpcError) as caught:
+        channel.unary_unary(f"/millimetric.v1.{path}")(b"", timeout=10)
+    assert (caught.value.code().name, read_reason(caught.value)) == ("UNIMPLEMENTED", "NOT_FOUND")

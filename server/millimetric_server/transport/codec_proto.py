@@ -1,8 +1,6 @@
 """Messages as protobuf: built from the generated classes once, by the names that both sides share."""
 
 import functools
-import json
-import math
 import types
 from collections.abc import Callable, Mapping
 from enum import EnumMeta
@@ -10,26 +8,30 @@ from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
+from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import EnumDescriptor, MethodDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError
 from google.protobuf.message import Message as ProtoMessage
-from google.protobuf.struct_pb2 import Struct
-from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import fields
 
 from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.errors import AppError, Violation, invalid_payload
-from millimetric_server.messages import Event, Instant, Message, UndecodableEvent, WireEnum
-from millimetric_server.transport.wire import WireReader, make_struct_too_large
+from millimetric_server.errors import AppError, Violation, invalid_params, invalid_payload
+from millimetric_server.messages import Event, Instant, Message, UndecodableEvent
+from millimetric_server.transport.proto_values import (
+    FieldError,
+    make_enum_reader,
+    read_enum_names,
+    read_struct,
+    read_timestamp,
+    write_timestamp,
+)
+from millimetric_server.transport.wire import WireReader
 from millimetric_server.validate.events import BATCH_EVENTS_MAX, make_too_many
-from millimetric_server.validate.properties import BYTES_MAX
 
 _MODULES = (event_pb2, attribution_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 Convert = Callable[[Any], Any]
-# Even an empty value takes two bytes of compact JSON.
-_VALUES_MAX = BYTES_MAX // 2
 # Less than this can't grow to anything that matters, and is parsed without being counted first.
 _SMALL_BYTES = 16 * 1024
 
@@ -49,18 +51,31 @@ def find_method(path: str) -> MethodDescriptor:
     return descriptor_pool.Default().FindMethodByName(path.removeprefix("/").replace("/", "."))
 
 
-def read_enum_names(enum: type[WireEnum], described: EnumDescriptor) -> dict[int, WireEnum]:
-    """The members of an enum by their numbers in the protos."""
-    return {value.number: enum(value.name) for value in described.values}
-
-
 def decode_proto(request: type[Message], body: bytes) -> Message:
-    """Decode a protobuf body. Raises AppError invalid_payload."""
+    """Decode a protobuf body.
+
+    Raises AppError invalid_payload; for a field without meaning, of what REST has in a query string, invalid_params.
+    """
     try:
         return _decode(request, body)
+    except FieldError as error:
+        if _is_asked_by_query(request):
+            raise invalid_params(error.violation.field, error.violation.message) from None
+        raise invalid_payload((error.violation,)) from None
     except (DecodeError, UnicodeError, ValueError) as error:
         text = "must be the protobuf message of this method, its strings in UTF-8"
         raise invalid_payload((Violation("body", text),)) from error
+
+
+@functools.cache
+def _is_asked_by_query(request: type[Message]) -> bool:
+    """Tell whether REST has this request in a query string: a bad parameter has the same reason at every door."""
+    described = find_proto_class(request).DESCRIPTOR
+    methods = [method for service in described.file.services_by_name.values() for method in service.methods]
+    return any(
+        method.input_type is described and method.GetOptions().Extensions[annotations_pb2.http].get
+        for method in methods
+    )
 
 
 def _decode(request: type[Message], body: bytes) -> Message:
@@ -103,8 +118,13 @@ def _decode_event(body: bytes, wire: WireReader) -> Event:
     """Decode one of several events. One that is too large has its own outcome; one that is no protobuf has not."""
     try:
         return _decode_whole(Event, body, wire)  # type: ignore[return-value]
-    except AppError as error:
-        return UndecodableEvent(violations=error.violations)
+    except (AppError, FieldError) as error:
+        return _make_undecodable(error)
+
+
+def _make_undecodable(error: "AppError | FieldError") -> Event:
+    violations = (error.violation,) if isinstance(error, FieldError) else error.violations
+    return UndecodableEvent(violations=violations)
 
 
 def encode_proto(message: Message) -> bytes:
@@ -145,24 +165,43 @@ def _reader_of(  # noqa: PLR0911 - a line for each kind of field
     """How a field's value becomes ours; None where it already is."""
     inner = _strip_optional(kind)
     if inner is Instant:
-        return lambda proto, value: _read_timestamp(value) if proto.HasField(name) else None
+        return lambda proto, value: read_timestamp(name, value) if proto.HasField(name) else None
     if inner is Raw:
-        return lambda proto, value: _read_struct(name, value) if proto.HasField(name) else Raw(b"")
+        return lambda proto, value: read_struct(name, value) if proto.HasField(name) else Raw(b"")
     if isinstance(inner, EnumMeta):
-        members = read_enum_names(inner, described[name].enum_type)  # type: ignore[arg-type]
-        return lambda _proto, value: members.get(value, inner.UNSPECIFIED)  # type: ignore[attr-defined]
+        read_enum = make_enum_reader(name, inner, described[name].enum_type)  # type: ignore[arg-type]
+        return lambda _proto, value: read_enum(value)
     if get_origin(inner) is list:
         (item,) = get_args(inner)
+        if isinstance(item, EnumMeta):
+            read_item = make_enum_reader(name, item, described[name].enum_type)  # type: ignore[arg-type]
+            return lambda _proto, value: [read_item(one) for one in _check_length(name, value)]
         if isinstance(item, type) and issubclass(item, Message):
             read = _make_nested_reader(item)
-            return lambda _proto, value: [read(one) for one in _check_length(name, value)]
+            return lambda _proto, value: _read_list(name, read, _check_length(name, value))
         return lambda _proto, value: list(value)
     if isinstance(inner, type) and issubclass(inner, Message):
         read_one = _make_nested_reader(inner)
-        return lambda proto, value: read_one(value) if proto.HasField(name) else None
+        return lambda proto, value: _read_nested(name, read_one, value) if proto.HasField(name) else None
     if inner is int:
         return lambda _proto, value: value or None  # 0 is absent in proto3
     return None
+
+
+def _read_list(name: str, read: Callable[[ProtoMessage], Any], values: Any) -> list[Any]:
+    items: list[Any] = []
+    try:
+        items.extend(map(read, values))
+    except FieldError as error:
+        raise error.within(f"{name}[{len(items)}]") from None
+    return items
+
+
+def _read_nested(name: str, read: Callable[[ProtoMessage], Any], value: ProtoMessage) -> Any:
+    try:
+        return read(value)
+    except FieldError as error:
+        raise error.within(name) from None
 
 
 def _make_nested_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]:
@@ -174,8 +213,8 @@ def _make_nested_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]
     def read_event(proto: ProtoMessage) -> Event:
         try:
             event: Event = read(proto)
-        except AppError as error:
-            return UndecodableEvent(violations=error.violations)
+        except (AppError, FieldError) as error:
+            return _make_undecodable(error)
         return event
 
     return read_event
@@ -211,7 +250,7 @@ def _writer_of(kind: Any, described: Any) -> Convert | None:
     """How a value becomes an argument of the generated class; None where it already is."""
     inner = _strip_optional(kind)
     if inner is Instant:
-        return _write_timestamp
+        return write_timestamp
     if described.message_type is not None and described.message_type.full_name == "google.protobuf.Struct":
         return msgspec.json.decode
     if isinstance(inner, EnumMeta):
@@ -232,56 +271,8 @@ def _strip_optional(kind: Any) -> Any:
     return kind
 
 
-def _read_timestamp(value: Timestamp) -> Instant:
-    return Instant(value.seconds * 1_000_000 + value.nanos // 1000)
-
-
-def _write_timestamp(value: int) -> Timestamp:
-    return Timestamp(seconds=value // 1_000_000, nanos=value % 1_000_000 * 1000)
-
-
 def _check_length(name: str, values: Any) -> Any:
     """No list of messages may have more than a batch has events; they are counted before they are read."""
     if len(values) > BATCH_EVENTS_MAX:
         raise make_too_many(name)
     return values
-
-
-def _read_struct(name: str, value: Struct) -> Raw:
-    """Write a Struct as JSON text. What is not JSON (NaN) comes out as such and fails validation with its field."""
-    content = _StructReader(name).read_fields(value)
-    return Raw(json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-class _StructReader:
-    """Reads one Struct, and stops where it holds more values than its JSON may have room for."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._values_left = _VALUES_MAX
-
-    def read_fields(self, value: Struct) -> dict[str, Any]:
-        return {name: self._read_value(item) for name, item in self._check_room(value.fields).items()}
-
-    def _check_room(self, values: Any) -> Any:
-        self._values_left -= len(values)
-        if self._values_left < 0:
-            raise make_struct_too_large(self._name)
-        return values
-
-    def _read_value(self, value: Any) -> Any:
-        kind = value.WhichOneof("kind")
-        if kind == "struct_value":
-            return self.read_fields(value.struct_value)
-        if kind == "list_value":
-            return [self._read_value(item) for item in self._check_room(value.list_value.values)]
-        if kind == "number_value":
-            return _read_number(value.number_value)
-        return None if kind in (None, "null_value") else getattr(value, kind)
-
-
-def _read_number(number: float) -> float | int:
-    """A Struct has only doubles: a whole one is an integer, unless no 64-bit integer could have become it."""
-    if math.isfinite(number) and number.is_integer() and abs(number) <= 2**64:
-        return int(number)
-    return number

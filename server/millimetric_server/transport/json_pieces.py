@@ -11,7 +11,8 @@ from msgspec import Raw
 from msgspec.structs import FieldInfo, astuple, fields
 
 from millimetric_server.messages import NO_JSON, Message, WireEnum
-from millimetric_server.transport.codec_proto import find_proto_class, read_enum_names
+from millimetric_server.transport.codec_proto import find_proto_class
+from millimetric_server.transport.proto_values import read_enum_names
 from millimetric_server.validate.events import BATCH_EVENTS_MAX
 
 _ENUM_DIGITS_MAX = 10
