@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import fields
 
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.errors import invalid_params
@@ -15,6 +16,10 @@ from millimetric_server.store.statements import read_statement
 from millimetric_server.validate.reads import QueryPlan
 
 _MAC_BYTES = 12
+PAGE_BYTES_MAX = 3 * 1024 * 1024  # gRPC's clients take 4 MiB unless told otherwise
+_ROW_BYTES = 500  # names, lengths, times
+_VALUE_BYTES = 12  # a number of a Struct takes 9 bytes, and its place in a list or an object a few more
+_TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
 
 
 def query(call: Call, deps: Deps) -> Steps:
@@ -38,11 +43,31 @@ def query(call: Call, deps: Deps) -> Steps:
         {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
         call.cancellation,
     )
-    response = QueryResponse([_read_row(row) for row in rows[: plan.limit]])
-    if len(rows) > plan.limit:
+    response = QueryResponse(_fill_page(rows[: plan.limit]))
+    if len(rows) > len(response.rows):
         last = response.rows[-1]
         response.next_page_token = _write_token(last, token_key)
     return response
+
+
+def _fill_page(rows: Sequence[Sequence[Any]]) -> list[StoredEvent]:
+    """Take rows until the page is full: at least one."""
+    page: list[StoredEvent] = []
+    bytes_left = PAGE_BYTES_MAX
+    for row in rows:
+        event = _read_row(row)
+        bytes_left -= estimate_bytes(event)
+        if bytes_left < 0 and page:
+            break
+        page.append(event)
+    return page
+
+
+def estimate_bytes(event: StoredEvent) -> int:
+    """The most bytes that an event takes in any answer: as protobuf, where properties are a Struct, or as JSON."""
+    text = "".join([getattr(event, name) for name in _TEXTS]).encode()
+    values = sum(map(event.properties.count, ",:{["))
+    return _ROW_BYTES + len(text) + _VALUE_BYTES * values + text.count(b'"') + text.count(b"\\")
 
 
 def _read_row(row: Sequence[Any]) -> StoredEvent:
