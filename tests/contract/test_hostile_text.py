@@ -318,7 +318,9 @@ def test_words_and_numbers_are_read_or_refused(case: _Case, text: str) -> None:
     for rpc, names in {"Funnel": ("from", "limit", "window_seconds"), "Retention": ("to", "period", "periods")}.items():
         for name in names:
             answer = case.send("rest", rpc, {"steps": [{"event": "a"}, {"event": "b"}], name: text})
-            assert (answer.reason, answer.fields) == ("invalid_payload", (name,)), (rpc, name)
+            # A text of a number is a number in proto3 JSON: -1e9 is read, and is no limit.
+            reason = "invalid_params" if text == "-1e9" and name not in ("from", "to", "period") else "invalid_payload"
+            assert (answer.reason, answer.fields) == (reason, (name,)), (rpc, name)
 
 
 @_over_each_door

@@ -1,6 +1,6 @@
 """A caller of the HTTP port who sends too much, too slowly or nothing is bounded, and takes nothing from others.
 
-The server has small limits, so that the tests need not wait: 100 connections, 1 s for a head and a rest, 2 s for a body.
+The server has small limits, so that tests need not wait: 100 connections, 1 s for a head and a rest, 2 s for a body.
 """
 
 import socket

@@ -53,8 +53,11 @@ class WireEnum(StrEnum):
         return words.lstrip("_") + "_"
 
 
-class Message(msgspec.Struct, gc=False):
-    """The base of all messages. An absent string is empty; what must not be shown when absent is UNSET."""
+class Message(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """The base of all messages. An absent string is empty; what must not be shown when absent is UNSET.
+
+    Unknown fields are forbidden so that the JSON reader notices other spellings; it leaves out what it can't know.
+    """
 
 
 def decode_custom(kind: type, value: Any) -> Any:

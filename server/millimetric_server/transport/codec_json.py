@@ -1,6 +1,5 @@
-"""Messages as JSON: snake_case for REST, both spellings in and proto3 JSON out for Connect."""
+"""Messages as JSON: one reader of both spellings and all forms of proto3 JSON; snake_case out, proto3 for Connect."""
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, get_args, get_origin
@@ -25,7 +24,8 @@ from millimetric_server.messages import (
 )
 from millimetric_server.store.filters import FilterError, parse_filter
 from millimetric_server.transport.codec_proto import to_proto
-from millimetric_server.transport.json_pieces import TooManyItemsError, rename_keys, split_list
+from millimetric_server.transport.json_pieces import TooManyItemsError, split_list
+from millimetric_server.transport.plain_json import find_kind, is_absent, write_plainly
 from millimetric_server.validate.events import make_too_many
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
@@ -58,28 +58,36 @@ class JsonDecoder:
         self._request = request
         self._decoder = msgspec.json.Decoder(request, dec_hook=decode_custom)
         self._has_lists = any(get_origin(field.type) is list for field in fields(request))
+        self._integers = [field.name for field in fields(request) if find_kind(field.type) is int]
 
     def decode(self, body: bytes) -> Message:
-        """Decode a body with snake_case names. Raises AppError invalid_payload that names the field."""
+        """Decode a body. Raises AppError invalid_payload that names the field."""
         try:
             str(body, "utf-8")  # msgspec does not look into what it skips
             if self._request is BatchRequest:
                 return _decode_batch(body or b"{}")
             if body.count(b",") > _COMMAS_MAX and self._has_lists:
                 raise invalid_payload((Violation("body", f"must hold at most {_COMMAS_MAX} values"),))
-            message: Message = self._decoder.decode(body or b"{}")
+            return self._decode_single(body or b"{}")
         except msgspec.ValidationError as error:
             raise invalid_payload((_locate(error),)) from None
         except _MALFORMED:
             raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
-        return message
 
     def decode_connect(self, body: bytes) -> Message:
-        """Decode a body with camelCase or snake_case names, as proto3 JSON allows. Raises like decode."""
-        with contextlib.suppress(*_MALFORMED):  # decode finds the same fault and tells it better
-            str(body, "utf-8")
-            body = rename_keys(body or b"{}", self._request)
-        return self.decode(body)
+        """Decode a body of Connect, where a number of 0 is an absent one, as in protobuf. Raises like decode."""
+        message = self.decode(body)
+        for name in self._integers:
+            if getattr(message, name) == 0:
+                setattr(message, name, None)
+        return message
+
+    def _decode_single(self, body: bytes) -> Message:
+        try:
+            message: Message = self._decoder.decode(body)
+        except msgspec.ValidationError:  # most calls are written as we would write them, and are spared this
+            message = self._decoder.decode(write_plainly(body, self._request))
+        return message
 
 
 def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -> Message:
@@ -118,9 +126,12 @@ def encode_connect(message: Message) -> bytes:
 
 def _decode_batch(body: bytes) -> Message:
     """Decode a batch: count its events, then build them. Where one is bad, each is decoded for itself."""
-    raw = _decode_raw_batch(body)
     try:
-        sent = [] if raw.events is NO_JSON else split_list(raw.events)
+        raw = _decode_raw_batch(body)
+    except msgspec.ValidationError:
+        raw = _decode_raw_batch(write_plainly(body, _RawBatch, BatchRequest))
+    try:
+        sent = [] if is_absent(raw.events) else split_list(raw.events)
     except TooManyItemsError:
         raise make_too_many("events") from None
     except msgspec.ValidationError as error:
@@ -135,6 +146,10 @@ def _decode_batch(body: bytes) -> Message:
 def _decode_one(raw: msgspec.Raw) -> Event:
     try:
         return _decode_event(raw)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return _decode_event(write_plainly(raw, Event))
     except msgspec.ValidationError as error:
         return UndecodableEvent(violations=(_locate(error),))
 
