@@ -15,8 +15,8 @@ from msgspec.structs import FieldInfo, astuple, fields
 
 from millimetric_server.messages import NO_JSON, Message, WireEnum
 from millimetric_server.transport.codec_proto import find_proto_class
-from millimetric_server.transport.proto_values import read_enum_names
 from millimetric_server.transport.json_pieces import TooManyItemsError, split_list
+from millimetric_server.transport.proto_values import read_enum_names
 
 _encode = msgspec.json.encode
 Write = Callable[[bytes], bytes | None]
