@@ -58,6 +58,7 @@ class Server:
         self._settings = settings
         self._closing = contextlib.ExitStack()
         self._dead_worker = ""
+        self._is_serving = False  # and SIGTERM is an orderly end
         try:
             self.deps = self._build()
             self._open_doors()
@@ -95,16 +96,23 @@ class Server:
         if self.deps.store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
             end_process_after(_HANGING_S, 1 if self._dead_worker else 0)
         if self._dead_worker:
-            raise WorkerDiedError(
-                f"The server ended because its {self._dead_worker} stopped, see the log above. "
-                "Start it again: acknowledged events are durable."
-            )
+            raise WorkerDiedError(self._explain_death())
+
+    def _explain_death(self) -> str:
+        for worker in self.deps.workers:
+            if worker.reason:
+                return f"The server ended: {worker.reason}"
+        return (
+            f"The server ended because its {self._dead_worker} stopped, see the log above. "
+            "Start it again: acknowledged events are durable."
+        )
 
     def _note_death(self, worker: str) -> None:
         """End this process in order, or in any case, because a worker's thread has ended."""
         self._dead_worker = worker
         end_process_after(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, 1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        if self._is_serving:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     @property
     def grpc_port(self) -> int:
@@ -211,6 +219,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
+        self._is_serving = True
+        if self._dead_worker:  # already
+            stop.set()
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
         watching = asyncio.create_task(self._watch_geoip())
         sweeping = asyncio.create_task(sweep_connections(lambda: http.server_state.connections))

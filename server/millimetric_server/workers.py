@@ -16,6 +16,10 @@ class WorkerDiedError(Exception):
     """A worker's thread ended by itself; the server can't go on and has to be restarted."""
 
 
+class StopWorkError(Exception):
+    """A worker must not go on, and its server neither; the text says why, to whoever runs the server."""
+
+
 class Worker:
     """A thread whose work must go on. Should it die all the same, it is logged, noted and reported.
 
@@ -25,6 +29,7 @@ class Worker:
     def __init__(self, name: str, work: Callable[[], None], abandon: Callable[[], None]) -> None:
         self.name = name
         self.has_died = False
+        self.reason = ""  # why it stopped by its own decision
         self.on_death: Callable[[str], None] = lambda _name: None
         self._work = work
         self._abandon = abandon
@@ -47,14 +52,21 @@ class Worker:
     def _run(self) -> None:
         try:
             self._work()
+        except StopWorkError as error:
+            self.reason = str(error)
+            log.critical("%s: the server ends: %s", self.name, error)
+            self._end()
         except BaseException:
-            self.has_died = True
             log.critical("%s: the thread died; the server ends and has to be restarted", self.name, exc_info=True)
-            try:
-                self._abandon()
-            except Exception:
-                log.exception("%s: who waits for it can't be told", self.name)
-            self.on_death(self.name)
+            self._end()
+
+    def _end(self) -> None:
+        self.has_died = True
+        try:
+            self._abandon()
+        except Exception:
+            log.exception("%s: who waits for it can't be told", self.name)
+        self.on_death(self.name)
 
 
 def make_promise() -> "Future[Any]":

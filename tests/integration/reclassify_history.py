@@ -23,7 +23,7 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
-from millimetric_server.store.clickhouse import Insert
+from millimetric_server.store.insert import Insert
 from millimetric_server.store.migrations import migrate
 from millimetric_server.store.patient_clickhouse import PatientClickHouse
 from millimetric_server.store.reclassify import Scope, reclassify

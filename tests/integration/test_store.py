@@ -9,7 +9,8 @@ from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, F
 from millimetric_server.journal.seen import NewEvent
 from millimetric_server.store import migrations
 from millimetric_server.store.block_insert import BlockInserter
-from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.insert import Insert
 from millimetric_server.store.rollup_repair import WorkTables
 from support.clickhouse_server import ClickHouseServer
 

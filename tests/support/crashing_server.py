@@ -1,8 +1,8 @@
-"""`millimetric serve` that sends itself SIGKILL at a named point: `python -m support.crashing_server FOLDER serve …`.
+"""`millimetric serve` that kills or pauses itself at a named point: `python -m support.crashing_server FOLDER serve …`.
 
 Production code has no hooks for this: seams are replaced by name, and a name that is gone fails the start. A test arms
-a point with a file in FOLDER, before the start or while it runs. Just before the kill the file is renamed, which
-disarms the next start and proves the hit.
+a point with a file in FOLDER, before the start or while it runs. Just before SIGKILL or SIGSTOP the file is renamed,
+which disarms the next start and proves the hit.
 """
 
 import os
@@ -40,6 +40,10 @@ ERASURE_POINTS = (
     "erasure-during-rebuild-insert",
     "erasure-before-done",  # all is carried out, and the journal does not know it
 )
+PAUSE_POINTS = (
+    "before-load",
+    "before-send",  # marked as in flight, and ClickHouse has nothing of it
+)
 _USUAL_S = 0.01
 
 
@@ -49,12 +53,12 @@ class Crash:
 
     folder: Path
 
-    def arm(self, point: str, passes: int = 1) -> None:
-        """Let the server die at this pass of the point, counted from now or from its start."""
-        if point not in INGESTION_POINTS + ERASURE_POINTS:
+    def arm(self, point: str, passes: int = 1, number: signal.Signals = signal.SIGKILL) -> None:
+        """Let the server die or pause at this pass of the point, counted from now or from its start."""
+        if point not in INGESTION_POINTS + ERASURE_POINTS + PAUSE_POINTS:
             raise ValueError(f"there is no point {point}")
         draft = self.folder / "draft"
-        draft.write_text(f"{point} {passes}")
+        draft.write_text(f"{point} {passes} {int(number)}")
         draft.rename(self.armed)
 
     @property
@@ -81,6 +85,7 @@ class _Passes:
         self._crash = crash
         self._lock = threading.Lock()
         self._count = 0
+        self._number = int(signal.SIGKILL)
 
     def die_if_due(self, point: str) -> None:
         """Die here if this is the pass."""
@@ -95,19 +100,21 @@ class _Passes:
     def _is_due(self, point: str) -> bool:
         with self._lock:
             try:
-                armed, passes = self._crash.armed.read_text().split()
+                armed, passes, number = self._crash.armed.read_text().split()
             except FileNotFoundError:
                 self._count = 0
                 return False
             if armed != point:
                 return False
             self._count += 1
+            self._number = int(number)
             return self._count == int(passes)
 
     def _die(self) -> None:
         self._crash.armed.rename(self._crash.hit)
-        os.kill(os.getpid(), signal.SIGKILL)
-        time.sleep(60)  # nothing after the kill
+        os.kill(os.getpid(), self._number)
+        if self._number == signal.SIGKILL:
+            time.sleep(60)  # nothing after the kill
 
 
 def replace_seams(crash: Crash) -> None:
@@ -168,6 +175,7 @@ def _watch_inserts(passes: _Passes) -> None:
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def insert_block(store: ClickHouse, block: Any) -> None:
             nonlocal usual_s
+            passes.die_if_due("before-send")
             passes.die_soon_if_due("during-insert", usual_s)
             began = time.monotonic()
             original(store, block)

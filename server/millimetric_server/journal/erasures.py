@@ -62,7 +62,8 @@ class Erasures:
             self._remember(erasure)
 
     def request(self, project_id: str, user_id: str, anonymous_id: str, now_us: int) -> "Future[str]":
-        """Queue an erasure; the future has its id once it is durable."""
+        """Queue an erasure; the future has its id once it is durable. Raises AppError overloaded."""
+        self._journal.check_accepting()
         erasure_id = str(uuid_utils.uuid7())
 
         def insert(connection: Connection) -> str:

@@ -20,6 +20,7 @@ from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import Block, Entry, EntryWriter, Piece, Refusals, Settlement, find_block_end
 from millimetric_server.journal.database import Writer, connect, make_overloaded
 from millimetric_server.journal.free_space import FreeSpace
+from millimetric_server.journal.identity import Identity, note_claims, read_identity
 from millimetric_server.journal.ledger import FORGOTTEN, Account, Notes, Outcome, count_events, read_accounts
 from millimetric_server.journal.lookups import Lookups
 from millimetric_server.journal.migrations import migrate, read_shared_until
@@ -77,6 +78,8 @@ class Journal:
         if found := migrate(self._connection):
             log.debug("journal: %s has version %d", path.name, found)
         self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY, read_shared_until(self._connection))
+        self.identity = read_identity(self._connection)
+        self._refusal = ""
         self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
@@ -94,7 +97,7 @@ class Journal:
     @property
     def is_accepting(self) -> bool:
         """Whether there is room, the last commit reached the disk, and the writer lives."""
-        is_writable = not self._writer.is_failing and not self.worker.has_died
+        is_writable = not self._refusal and not self._writer.is_failing and not self.worker.has_died
         return is_writable and self._bytes < self._bytes_max and not self._free_space.is_low()
 
     @property
@@ -134,6 +137,20 @@ class Journal:
         appended: Future[Appended] = self._writer.append(_Append(events, packed))
         appended.add_done_callback(lambda _: self.on_append())  # not before: the loader would look too early
         return appended
+
+    def refuse(self, reason: str) -> None:
+        """Acknowledge no more writes, for this reason; an empty one lets them in again."""
+        self._refusal = reason
+
+    def check_accepting(self) -> None:
+        """Raise AppError overloaded while no write may be acknowledged."""
+        if self._refusal:
+            raise make_overloaded(self._refusal, _FULL_RETRY_S)
+
+    def note_claims(self, claim: str, next_claim: str) -> None:
+        """Write down what this journal's server has claimed in ClickHouse, and what it is about to."""
+        self._writer.transact(lambda connection: note_claims(connection, claim, next_claim)).result()
+        self.identity = Identity(self.identity.server_id, claim, next_claim)
 
     def transact(self, action: Callable[[Connection], Any]) -> "Future[Any]":
         """Run any other change in the writer's thread; see Writer.transact."""
@@ -271,6 +288,8 @@ class Journal:
         return [Entry(*row) for row in self.read(statement, (after, last))]
 
     def _check_room(self, size: int) -> AppError | None:
+        if self._refusal:
+            return make_overloaded(self._refusal, _FULL_RETRY_S)
         if self._bytes + size > self._bytes_max:
             return make_overloaded("the journal is full, because ClickHouse does not take events", _FULL_RETRY_S)
         if self._free_space.is_low(size):

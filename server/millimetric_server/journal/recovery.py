@@ -16,6 +16,7 @@ from typing import Any
 
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.database import connect
+from millimetric_server.journal.identity import COLUMNS, keep_identity
 from millimetric_server.journal.ledger import Outcome, count_events, read_accounts
 from millimetric_server.journal.migrations import JournalError, migrate, note_shared_ids
 
@@ -119,6 +120,9 @@ def _salvage(path: Path) -> sqlite3.Connection:
             for row in damaged.execute("SELECT project_id, outcome, reason, events FROM ledger").fetchall():
                 _copy_row(connection, "ledger", row)
         dead_letters.enter_all_ids(connection)
+        with suppress(sqlite3.DatabaseError):
+            for values in damaged.execute(f"SELECT {COLUMNS} FROM identity").fetchall():
+                keep_identity(connection, values)
         _number_on(connection)
         _balance(connection)
         connection.execute("COMMIT")

@@ -16,8 +16,9 @@ from millimetric_server.journal.blocks import Block, Piece, Refusals, RefusedRow
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, UnreadableRowsError, pack_values
-from millimetric_server.store.clickhouse import ClickHouse, Insert
+from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import RowsRefusedError
+from millimetric_server.store.insert import Insert
 from millimetric_server.store.rollups import Span, rebuild_wrong
 from millimetric_server.store.statements import read_statement
 

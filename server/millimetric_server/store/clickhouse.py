@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
@@ -17,20 +16,24 @@ from urllib3 import Timeout
 
 from millimetric_server.folders import make_folder, sync_file_system
 from millimetric_server.store.faults import (
+    FencedError,
     NoRoomError,
     Outage,
     RowsRefusedError,
     StoreUnavailableError,
     describe_fault,
+    is_fenced,
     name_row_fault,
 )
+from millimetric_server.store.fence import PLACE, Fence
+from millimetric_server.store.insert import Insert
 from millimetric_server.store.read_pool import ReadLimits, ReadPool, ReadRoom
 
 Rows = Sequence[Sequence[Any]]
 Result = TypeVar("Result")
 
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
-_SETTINGS = {"async_insert": 0}
+_SETTINGS: dict[str, Any] = {"async_insert": 0}
 _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
 # A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
@@ -38,17 +41,6 @@ _LONG_TIMEOUT_S = 12 * 3600
 
 
 _COPY_BYTES = 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Insert:
-    """Packed rows in one of ClickHouse's input formats, and the token that makes a second insert of them harmless."""
-
-    table: str
-    column_names: Sequence[str]
-    format_name: str
-    rows: bytes
-    deduplication_token: str
 
 
 class ClickHouse:
@@ -66,6 +58,7 @@ class ClickHouse:
         self.url = url
         self.database = database
         self.is_embedded = urlsplit(url).scheme == "chdb"
+        self.fence: Fence | None = None  # this server's claim, once made; the embedded engine needs none
         self.is_current = False  # whether the schema is this version's; callers' reads wait for that
         self._write_timeout_s = write_timeout_s
         self._local = threading.local()
@@ -114,22 +107,27 @@ class ClickHouse:
             self._clients.clear()
 
     def command(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> None:
-        """Run a statement that has no result. Raises StoreUnavailableError."""
-        self._call(lambda client: client.command(statement, parameters=parameters, settings=_SETTINGS | settings))
+        """Run a statement that has no result; one with %FENCE% only while this server may write.
 
-    def command_at_length(self, statement: str) -> None:
+        Raises StoreUnavailableError, FencedError.
+        """
+        statement = statement.replace(PLACE, "1" if self.fence is None else self.fence.condition)
+        settings = self._mark() | settings
+        self._call(lambda client: client.command(statement, parameters=parameters, settings=settings))
+
+    def command_at_length(self, statement: str, **settings: Any) -> None:
         """Run a statement that may take hours, such as one that fills a table. Raises StoreUnavailableError."""
 
         def run(client: Any) -> None:
             usual = client.timeout
             client.timeout = Timeout(connect=_CONNECT_TIMEOUT_S, read=_LONG_TIMEOUT_S)
             try:
-                client.command(statement, settings=_SETTINGS)
+                client.command(statement, settings=_SETTINGS | settings)
             finally:
                 client.timeout = usual
 
         if self.is_embedded:
-            self.command(statement)
+            self.command(statement, **settings)
         else:
             self._call(run)
 
@@ -183,24 +181,15 @@ class ClickHouse:
     def insert_block(self, block: Insert) -> None:
         """Insert packed rows; the same token again inserts nothing, here and in the views.
 
-        Raises StoreUnavailableError when it is not known whether they are in, RowsRefusedError when none is.
+        Raises StoreUnavailableError when it is not known whether they are in, RowsRefusedError when none is,
+        FencedError when none is because another process has claimed what this one loads.
         """
-        settings = _SETTINGS | {
-            "insert_deduplicate": 1,
-            "insert_deduplication_token": block.deduplication_token,
-            "deduplicate_blocks_in_dependent_materialized_views": 1,
-            "max_partitions_per_insert_block": 0,
-        }
+        arguments = block.describe(self.fence)
+        arguments["settings"] = self._mark() | arguments["settings"]
 
         def insert(client: Any) -> None:
             try:
-                client.raw_insert(
-                    block.table,
-                    column_names=block.column_names,
-                    insert_block=block.rows,
-                    fmt=block.format_name,
-                    settings=settings,
-                )
+                client.raw_insert(**arguments)
             except ClickHouseError as error:
                 if (reason := name_row_fault(error)) is not None:
                     raise RowsRefusedError(reason, str(error)) from None
@@ -226,6 +215,10 @@ class ClickHouse:
         except StoreUnavailableError:
             return False
 
+    def _mark(self) -> dict[str, Any]:
+        """The settings of every statement that writes; a later run finds the statements of this one by its mark."""
+        return _SETTINGS if self.fence is None else {**_SETTINGS, "log_comment": self.fence.mark}
+
     def _call(self, action: Any) -> Any:
         try:
             result = action(self._client())
@@ -233,6 +226,8 @@ class ClickHouse:
             self._replace_client()
             if not isinstance(error, ClickHouseError | OSError | RuntimeError):
                 raise
+            if is_fenced(error):
+                raise FencedError from None
             self.outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
             raise StoreUnavailableError(describe_fault(error)) from error
         self.outage.note(has_answered=True)

@@ -5,6 +5,7 @@ import threading
 import time
 
 from millimetric_server.errors import AppError, Reason, invalid_params
+from millimetric_server.workers import StopWorkError
 
 # Answers that blame a row's values, by ClickHouse's code. Whatever else goes wrong is not the rows' fault: they wait.
 _ROW_FAULTS = {
@@ -26,6 +27,10 @@ _ROW_FAULTS = {
     407: "DECIMAL_OVERFLOW",
     469: "VIOLATED_CONSTRAINT",
 }
+_THROW_IF = 395
+# What our own checks inside of statements say (see fence.py).
+FENCED = "another process has claimed the journal of this server"
+SCHEMA_LOCKED = "another server is bringing the schema forward"
 # What a read took too much of, by ClickHouse's code.
 _READ_LIMITS = {
     158: "reads too many rows",
@@ -44,6 +49,17 @@ _RETRY_S = 1.0
 
 class StoreUnavailableError(Exception):
     """ClickHouse did not answer, or answered with a fault of its own. The text is for the log only."""
+
+
+class FencedError(StopWorkError):
+    """Another process has claimed the journal that this one loads."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"{FENCED}. It was started on a copy of the data folder, or on the folder after it moved; only one of the "
+            "two may run, so stop the other for good. After a restore: ClickHouse is newer than the journal; restore "
+            "both as of one moment, or move journal.db away (docs/operations.md)."
+        )
 
 
 class RowsRefusedError(Exception):
@@ -92,7 +108,7 @@ def name_row_fault(error: Exception) -> str | None:
 
     A view's refusal blames none: the events are in by then, and only the same block may be sent again.
     """
-    if _IN_A_VIEW.search(str(error)):
+    if _IN_A_VIEW.search(str(error)) or _name_check(error):
         return None
     return _ROW_FAULTS.get(getattr(error, "code", None) or 0)
 
@@ -118,9 +134,23 @@ def make_not_ready() -> AppError:
     return AppError(Reason.UPSTREAM_FAILED, message)
 
 
+def is_fenced(error: Exception) -> bool:
+    """Tell whether ClickHouse refused a statement because this run is not the server's newest."""
+    return _name_check(error) == FENCED
+
+
+def _name_check(error: Exception) -> str:
+    """Which of our own checks failed, or nothing. Rows can't forge it: what is quoted of them comes later."""
+    if getattr(error, "code", None) != _THROW_IF:
+        return ""
+    text = str(error).partition("DB::Exception: ")[2]
+    return next((check for check in (FENCED, SCHEMA_LOCKED) if text.startswith(check)), "")
+
+
 def describe_fault(error: Exception) -> str:
     """A line for the log. What blames values is told by its name alone, because its text quotes them."""
     return (
-        _ROW_FAULTS.get(getattr(error, "code", None) or 0)
+        _name_check(error)
+        or _ROW_FAULTS.get(getattr(error, "code", None) or 0)
         or (str(error).splitlines() or [type(error).__name__])[0][:500]
     )

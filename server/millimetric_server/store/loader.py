@@ -16,10 +16,12 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.places import Places
 from millimetric_server.store.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.deduplication import DeduplicationError, ensure_windows
 from millimetric_server.store.eraser import run_erasure
 from millimetric_server.store.faults import StoreUnavailableError
-from millimetric_server.store.migrations import migrate
-from millimetric_server.workers import Worker, complete, fail, make_promise
+from millimetric_server.store.fence import claim_fence
+from millimetric_server.store.migrations import SchemaError, migrate
+from millimetric_server.workers import StopWorkError, Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +64,8 @@ class Loader:
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
         self._has_tried = threading.Event()
         self._failures = 0  # in a row
+        self._complaint = ""  # the last of them
+        self._is_in_charge = False
         self._pruned_at = time.monotonic()
         self.worker = Worker("loader", self._run, self._abandon)
         self.failing_since: float | None = None
@@ -117,11 +121,27 @@ class Loader:
 
     def prepare(self) -> None:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
+        self._store.open()
+        migrate(self._store)
+
+    def _get_ready(self) -> None:
         try:
-            self._store.open()
-            migrate(self._store)
+            if not self._store.is_current:
+                self.prepare()
+            if not self._is_in_charge:
+                self._take_charge()
         finally:
             self._has_tried.set()
+
+    def _take_charge(self) -> None:
+        """Make sure that no block can count twice, before the first one is sent.
+
+        Raises StoreUnavailableError, DeduplicationError, FencedError.
+        """
+        ensure_windows(self._store)
+        if not self._store.is_embedded:  # the engine's folder is locked: there is no other process
+            self._store.fence = claim_fence(self._store, self._journal)
+        self._is_in_charge = True
 
     def _run(self) -> None:
         with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
@@ -129,6 +149,9 @@ class Loader:
         while True:
             try:
                 pause_s = self._take_turn()
+            except StopWorkError as error:
+                self._journal.refuse(str(error))
+                raise
             except Exception:
                 log.exception("loader: a fault; events stay in the journal, trying again")
                 self._note_failure()
@@ -141,14 +164,14 @@ class Loader:
     def _take_turn(self) -> float:
         """Wait for work and do it; returns how many seconds to pause before the next turn."""
         try:
-            if not self._store.is_current:
-                self.prepare()
+            self._get_ready()
             self._wait_for_work()
             self._drain()
-        except StoreUnavailableError as error:
+        except (StoreUnavailableError, SchemaError, DeduplicationError) as error:
             self._failures += 1
-            if self._failures == 1:
+            if self._failures == 1 or (not isinstance(error, StoreUnavailableError) and str(error) != self._complaint):
                 log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+            self._complaint = str(error)
             self._note_failure()
             jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             return jitter * min(_BACKOFF_MAX_S, 0.1 * 2.0**self._failures)

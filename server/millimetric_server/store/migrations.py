@@ -1,11 +1,13 @@
 """Brings the schema forward: each file of schema/ runs once, in order; there is no way back."""
 
+import contextlib
 import hashlib
 import logging
 from dataclasses import dataclass
 from importlib import resources
 
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.schema_lock import SchemaLock, hold_schema_lock
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +53,16 @@ def migrate(store: ClickHouse) -> int:
     a table makes the table anew before.
     """
     store.command(_LEDGER)
+    if missing := _find_missing(store):
+        with contextlib.nullcontext() if store.is_embedded else hold_schema_lock(store) as lock:
+            missing = _find_missing(store)  # another server may have been at it
+            for migration in missing:
+                _apply(store, migration, lock)
+    store.is_current = True
+    return len(missing)
+
+
+def _find_missing(store: ClickHouse) -> list[Migration]:
     applied: dict[int, str] = dict(map(tuple, store.query("SELECT version, digest FROM schema_migrations")))
     migrations = read_migrations()
     newest = migrations[-1].version
@@ -59,17 +71,18 @@ def migrate(store: ClickHouse) -> int:
             f"the database has schema version {max(applied)}, this server knows {newest}: run a newer millimetric"
         )
     for migration in migrations:
-        if (digest := applied.get(migration.version)) is None:
-            _apply(store, migration)
-        elif digest != migration.digest:
+        if applied.get(migration.version, migration.digest) != migration.digest:
             raise SchemaError(f"{migration.name} has changed since it was applied; add a new file instead")
-    store.is_current = True
-    return len(migrations) - len(applied)
+    return [migration for migration in migrations if migration.version not in applied]
 
 
-def _apply(store: ClickHouse, migration: Migration) -> None:
+def _apply(store: ClickHouse, migration: Migration, lock: SchemaLock | None = None) -> None:
     for statement in migration.statements:
-        store.command_at_length(statement)
+        if lock is None:
+            store.command_at_length(statement)
+        else:
+            lock.check()
+            store.command_at_length(statement, log_comment=lock.mark)
     store.sync()  # not noted as done before it is on the disk
     store.command(
         "INSERT INTO schema_migrations (version, name, digest) "

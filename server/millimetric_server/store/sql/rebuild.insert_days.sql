@@ -7,5 +7,5 @@ SELECT
     uniqCombined64State(14)(visitor) AS visitors,
     max(retention_days) AS retention_days
 FROM events
-WHERE project_id = {project:String} AND toDate(timestamp, 'UTC') IN (SELECT toDate(id) FROM %IDS%)
+WHERE %FENCE% AND project_id = {project:String} AND toDate(timestamp, 'UTC') IN (SELECT toDate(id) FROM %IDS%)
 GROUP BY project_id, %TIME%, %DIMENSIONS%

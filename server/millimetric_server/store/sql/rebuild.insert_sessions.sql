@@ -13,5 +13,5 @@ SELECT
     max(session_day != toDate(0) AND toDate(timestamp, 'UTC') != session_day) AS is_stray,
     max(retention_days) AS retention_days
 FROM events
-WHERE project_id = {project:String} AND events.session_id IN (SELECT id FROM %IDS%)
+WHERE %FENCE% AND project_id = {project:String} AND events.session_id IN (SELECT id FROM %IDS%)
 GROUP BY project_id, session_day, session_hash, is_bot

@@ -1,0 +1,54 @@
+"""A block of rows on its way into ClickHouse: what is sent, and under which settings."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from millimetric_server.store.fence import Fence
+
+# Rows that are sent together become one block, whatever their size: a token stands for a block.
+_ONE_BLOCK = {"min_insert_block_size_rows": 1_048_449, "min_insert_block_size_bytes": 0, "max_insert_threads": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Insert:
+    """Packed rows in one of ClickHouse's input formats, and the token that makes a second insert of them harmless."""
+
+    table: str
+    column_names: Sequence[str]
+    format_name: str
+    rows: bytes
+    deduplication_token: str
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """ClickHouse's settings for it."""
+        return {
+            "insert_deduplicate": 1,
+            "insert_deduplication_token": self.deduplication_token,
+            "deduplicate_blocks_in_dependent_materialized_views": 1,
+            "max_partitions_per_insert_block": 0,
+        }
+
+    def describe(self, fence: Fence | None) -> dict[str, Any]:
+        """The arguments of the client's `raw_insert`. Behind a fence the rows pass through a SELECT that checks it."""
+        if fence is None:
+            return {
+                "table": self.table,
+                "column_names": self.column_names,
+                "insert_block": self.rows,
+                "fmt": self.format_name,
+                "settings": self.settings,
+            }
+        columns = ", ".join(self.column_names)
+        statement = (
+            f"INSERT INTO {self.table} ({columns}) SELECT {columns} "
+            f"FROM input('{fence.describe_columns(self.column_names)}') WHERE {fence.condition} "
+            f"FORMAT {self.format_name}\n"
+        )
+        return {
+            "table": None,
+            "insert_block": statement.encode() + self.rows,
+            "fmt": self.format_name,
+            "settings": {**self.settings, **_ONE_BLOCK},
+        }

@@ -1,0 +1,5 @@
+-- What is the windows' size where a table does not say otherwise?
+SELECT name, value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window'
+UNION ALL
+SELECT name, value FROM system.replicated_merge_tree_settings
+WHERE name IN ('replicated_deduplication_window', 'replicated_deduplication_window_seconds')

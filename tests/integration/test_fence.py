@@ -1,0 +1,134 @@
+"""A server that was paused, or whose folder was copied, can't store what another has taken over.
+
+Protects the counts: a loader that slept between reading a block and sending it stored 4,000 events a second time, with
+a ledger that looked right.
+"""
+
+import contextlib
+import itertools
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from reads import bearer, count_everywhere, wait_for_key, wait_until
+
+from millimetric_server.store.clickhouse import ClickHouse
+from support.clickhouse_server import ClickHouseServer
+from support.crashing_server import Crash
+from support.server_process import ProjectKeys, ServerProcess, fast_folder
+
+_TESTS = Path(__file__).parents[1]
+_EVENTS = 1000
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def crash() -> Iterator[Crash]:
+    with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
+        yield Crash(Path(folder))
+
+
+@pytest.fixture
+def environ(clickhouse_server: ClickHouseServer) -> dict[str, str]:
+    return {
+        "PYTHONPATH": str(_TESTS),
+        "MILLIMETRIC_CLICKHOUSE_URL": clickhouse_server.url,
+        "MILLIMETRIC_CLICKHOUSE_DATABASE": f"fence_{next(_numbers)}",
+        "MILLIMETRIC_RATE_LIMITS": "off",
+    }
+
+
+def send(server: ServerProcess, keys: ProjectKeys, name: str, count: int = _EVENTS, **headers: str) -> int:
+    events = [{"event": name, "event_id": f"{name}-{number}"} for number in range(count)]
+    url = f"{server.base_url}/v1/batch"
+    return httpx.post(url, json={"events": events}, headers=bearer(keys.secret) | headers, timeout=30).status_code
+
+
+def copy_folder(server: ServerProcess) -> Path:
+    copy = Path(tempfile.mkdtemp(prefix="millimetric-", dir=fast_folder()))
+    shutil.copytree(server.data_dir, copy, dirs_exist_ok=True)
+    (copy / "server.log").unlink()
+    return copy
+
+
+def resume(server: ServerProcess) -> None:
+    assert server.process is not None
+    server.process.send_signal(signal.SIGCONT)
+
+
+def count_stored(environ: dict[str, str]) -> int:
+    store = ClickHouse(environ["MILLIMETRIC_CLICKHOUSE_URL"], environ["MILLIMETRIC_CLICKHOUSE_DATABASE"])
+    ((count,),) = store.query("SELECT count() FROM events")
+    store.close()
+    return int(count)
+
+
+@pytest.mark.parametrize("point", ["before-load", "before-send"])
+def test_a_paused_loader_stores_nothing_once_a_copy_of_its_folder_was_started(
+    environ: dict[str, str], crash: Crash, point: str
+) -> None:
+    module = ("support.crashing_server", str(crash.folder))
+    with ServerProcess(environ=environ, module=module) as first:
+        keys = first.create_project("paused")
+        wait_for_key(first, keys)
+        crash.arm(point, number=signal.SIGSTOP)
+        assert send(first, keys, "one") == 202
+        wait_until(crash.hit.exists, "the loader pauses")
+        with ServerProcess(environ=environ, data_dir=copy_folder(first)) as second:
+            wait_until(lambda: count_stored(environ) == _EVENTS, "the copy is loaded")
+            resume(first)
+            assert first.process is not None
+            assert first.process.wait(30) == 1
+            assert "another process has claimed the journal" in first.log
+            assert "Traceback" not in first.log
+            assert send(second, keys, "two", **{"Millimetric-Ack": "stored"}) == 202
+            total = 2 * _EVENTS
+            assert count_everywhere(second, keys) == {"events": total, "rollup": total, "sessions": total}
+
+
+def test_a_fenced_server_is_unready_and_acknowledges_nothing(environ: dict[str, str]) -> None:
+    environ["MILLIMETRIC_SHUTDOWN_TIMEOUT_S"] = "5"
+    with ServerProcess(environ=environ) as first:
+        keys = first.create_project("unready")
+        wait_for_key(first, keys)
+        with ServerProcess(environ=environ, data_dir=copy_folder(first)):
+            assert send(first, keys, "one") in (202, 503)  # its next block is what tells
+            assert first.process is not None
+            codes = []
+            while first.process.poll() is None:
+                try:
+                    codes.append(send(first, keys, f"late-{len(codes)}", 1))
+                except httpx.TransportError:
+                    break
+            assert first.process.wait(30) == 1
+            assert 202 not in codes[codes.index(503) :]
+            assert count_stored(environ) == 0
+            again = ServerProcess(environ=environ, data_dir=first.data_dir)
+            with contextlib.suppress(AssertionError):  # its doors may open before ClickHouse has answered
+                again.start()
+            assert again.process is not None
+            assert again.process.wait(30) == 1  # a supervisor that restarts it starts no duel
+            assert again.log.count("The server ended: another process has claimed the journal") == 2
+
+
+def test_a_server_goes_on_after_a_crash_and_after_its_folder_moved(environ: dict[str, str]) -> None:
+    with ServerProcess(environ=environ) as server:
+        keys = server.create_project("moved")
+        wait_for_key(server, keys)
+        assert send(server, keys, "one", **{"Millimetric-Ack": "stored"}) == 202
+        server.kill()
+        server.start()
+        assert send(server, keys, "two", **{"Millimetric-Ack": "stored"}) == 202
+        server.kill()
+        moved = server.data_dir.with_name(f"{server.data_dir.name}-moved")
+        server.data_dir.rename(moved)
+        server.data_dir = moved
+        server.start()
+        wait_for_key(server, keys)
+        assert send(server, keys, "three", **{"Millimetric-Ack": "stored"}) == 202
+        total = 3 * _EVENTS
+        assert count_everywhere(server, keys) == {"events": total, "rollup": total, "sessions": total}
