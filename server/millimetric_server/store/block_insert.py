@@ -18,6 +18,7 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, UnreadableRowsError, pack_values
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import RowsRefusedError
+from millimetric_server.store.fence import end_own_inserts
 from millimetric_server.store.insert import Insert
 from millimetric_server.store.rollups import Span, rebuild_wrong
 from millimetric_server.store.statements import read_statement
@@ -52,12 +53,15 @@ class BlockInserter:
         """Insert a block; returns what became of its rows. Raises StoreUnavailableError: then it is to be tried again.
 
         Of a block that was sent before, the rows that are there are left out: a power cut can take the token of rows
-        that it leaves (docs/adr/0010). And its roll-ups are compared with its events: ClickHouse changes a table and
-        its views one after the other, and a crash between them can leave a view behind in spite of the token.
+        that it leaves (docs/adr/0010), and other servers' blocks can take its place (0011). And its roll-ups are
+        compared with its events: ClickHouse changes a table and its views one after the other, and a crash between them
+        can leave a view behind in spite of the token.
         """
         settlement = Settlement()
         refusals = self._journal.read_refusals() if block.was_sent else {}
         has_forgotten = any(self._erasures.concern(entry.project_id) for entry in block.entries)
+        if block.was_sent and (fence := self._store.fence) is not None:
+            end_own_inserts(self._store, fence)
         spans = list(_find_spans(block)) if block.was_sent else []
         found = set[_Key]().union(*(self._find_rows(span) for span in spans))
         if has_forgotten or refusals or found or not self._insert_whole(block, refusals, settlement):

@@ -88,11 +88,23 @@ def _read_number(claim: str) -> int:
     return int(claim.partition(" ")[0] or 0)
 
 
+def end_own_inserts(store: "ClickHouse", fence: Fence) -> None:
+    """End inserts of this run whose answers were lost, before it is looked up what they stored.
+
+    For the loader's thread, which has none at work then. Raises StoreUnavailableError.
+    """
+    _end_statements(store, "fence.own_inserts", "fence.end_own_inserts", {"mark": fence.mark})
+
+
 def _end_earlier_runs(store: "ClickHouse", fence: Fence) -> None:
     marks = {"server": f"millimetric {fence.server_id} ", "mark": fence.mark}
+    _end_statements(store, "fence.earlier_statements", "fence.end_earlier_statements", marks)
+
+
+def _end_statements(store: "ClickHouse", look: str, end: str, marks: Mapping[str, str]) -> None:
     give_up_at = time.monotonic() + _ENDING_MAX_S
-    while any(store.query(read_statement("fence.earlier_statements"), marks)):
+    while any(store.query(read_statement(look), marks)):
         if time.monotonic() > give_up_at:
-            raise StoreUnavailableError("statements of this server's earlier run do not end")
-        store.command(read_statement("fence.end_earlier_statements"), marks)
+            raise StoreUnavailableError("statements that this server began earlier do not end")
+        store.command(read_statement(end), marks)
         time.sleep(_LOOK_EVERY_S)

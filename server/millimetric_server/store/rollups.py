@@ -1,18 +1,28 @@
 """Keeps the roll-ups and sessions equal to the events: builds parts of them anew, and finds those that differ.
 
-For the loader's thread only: nothing may be inserted between a deletion and its rebuild.
+Embedded, nobody inserts between a deletion and its rebuild: the loader's thread does both, or it is not running. Into a
+ClickHouse server another Millimetric may. What comes just in between is counted by its view and by the rebuild; so
+parts are compared with the events afterwards, and rebuilt until they agree.
 """
 
-from collections.abc import Iterator, Sequence
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.statements import read_statement
 
 WAIT_FOR_DELETION = {"lightweight_deletes_sync": 2, "mutations_sync": 2}
+_NO_WAIT = {"lightweight_deletes_sync": 0, "mutations_sync": 0}
 _REPEATED_INSERT = {"insert_deduplicate": 0, "max_partitions_per_insert_block": 0}
 _IDS_A_STATEMENT = 2000  # parameters travel in an address, which ClickHouse bounds to 1 MiB
+_ATTEMPTS_MAX = 30
+_INSERT_MAX_S = 60.0
+_DELETION_MAX_S = 3600.0
+_POLL_S = 0.05
 # The sessions of rows that came in at about the same time: asked of the events, however many there are.
 _SESSIONS_OF_SPAN = (
     "(SELECT session_id AS id FROM events WHERE project_id = {project:String} "
@@ -85,9 +95,40 @@ def rebuild(store: ClickHouse, project_id: str, days: Sequence[str], sessions: S
 def rebuild_parts(store: ClickHouse, project_id: str, rollup: Rollup, ids: Sequence[str]) -> None:
     """Make these parts of one roll-up equal to the events again. Raises StoreUnavailableError."""
     for chunk in split_ids(ids):
-        parameters = {"project": project_id, rollup.part: chunk}
-        store.command(read_rollup_statement("rebuild.delete", rollup), parameters, **WAIT_FOR_DELETION)
-        store.command(read_rollup_statement("rebuild.insert", rollup), parameters, **_REPEATED_INSERT)
+        make_equal(store, project_id, rollup, chunk)
+
+
+def make_equal(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> None:
+    """Make parts of one roll-up equal to the events again: a list of them, or a query in brackets.
+
+    Raises StoreUnavailableError, also when other servers' inserts do not let them agree.
+    """
+    if store.is_embedded:
+        _run(store, "delete", project_id, rollup, chosen, **WAIT_FOR_DELETION)
+        _run(store, "insert", project_id, rollup, chosen, **_REPEATED_INSERT)
+        return
+    wrong: Sequence[str] | str = chosen
+    for _ in range(_ATTEMPTS_MAX):
+        _rebuild_at_once(store, project_id, rollup, wrong)
+        _wait_for_inserts(store)  # whose events the rebuild may have counted, and whose views come later
+        if not (wrong := find_lasting(store, project_id, rollup, chosen)):
+            return
+        time.sleep(random.uniform(0, _POLL_S))  # noqa: S311 - another server may repair the same parts in step with us
+    raise StoreUnavailableError("new events keep the roll-ups busy: try again when fewer come in")
+
+
+def find_lasting(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> list[str]:
+    """Find the parts that differ from the events, other than for the moment of an insert.
+
+    An insert changes the events and then each roll-up, and may be halfway when it is looked at. Raises
+    StoreUnavailableError.
+    """
+    wrong = _find_wrong(store, project_id, rollup, chosen)
+    if wrong and not store.is_embedded:
+        _wait_for_inserts(store)
+        still_wrong = set(_find_wrong(store, project_id, rollup, chosen))
+        wrong = [part for part in wrong if part in still_wrong]
+    return wrong
 
 
 def rebuild_wrong(store: ClickHouse, span: Span) -> int:
@@ -103,6 +144,55 @@ def rebuild_wrong(store: ClickHouse, span: Span) -> int:
     return count
 
 
+def _rebuild_at_once(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> None:
+    """Delete and insert without a pause between.
+
+    A deletion covers what is there when it is asked for, however long it takes; so new events can only come between
+    where two statements follow upon each other.
+    """
+    for chunk in [chosen] if isinstance(chosen, str) else split_ids(chosen):
+        _run(store, "delete", project_id, rollup, chunk, **_NO_WAIT)
+        _run(store, "insert", project_id, rollup, chunk, **_REPEATED_INSERT)
+    _wait_for_end(store, "rebuild.deletions", _DELETION_MAX_S, {"table": rollup.table})
+
+
+def _wait_for_inserts(store: ClickHouse) -> None:
+    """Wait until the inserts that run now have ended, whoever's they are."""
+    _wait_for_end(store, "rebuild.inserts", _INSERT_MAX_S, {})
+
+
+def _wait_for_end(store: ClickHouse, statement: str, seconds: float, parameters: Mapping[str, str]) -> None:
+    """Wait until what the statement lists now is listed no more; what comes meanwhile is not waited for."""
+    give_up_at = time.monotonic() + seconds
+    running = set(map(tuple, store.query(read_statement(statement), parameters)))
+    while running:
+        if time.monotonic() > give_up_at:
+            raise StoreUnavailableError("a deletion from a roll-up, or an insert, does not end")
+        time.sleep(_POLL_S)
+        running &= set(map(tuple, store.query(read_statement(statement), parameters)))
+
+
+def _run(
+    store: ClickHouse, step: str, project_id: str, rollup: Rollup, chosen: Sequence[str] | str, **settings: int
+) -> None:
+    statement, parameters = _fill_in(f"rebuild.{step}", project_id, rollup, chosen)
+    store.command(statement, parameters, **settings)
+
+
+def _find_wrong(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> list[str]:
+    chunks = [chosen] if isinstance(chosen, str) else list(split_ids(chosen))
+    found = (store.query(*_fill_in("rebuild.wrong", project_id, rollup, chunk)) for chunk in chunks)
+    return [part for rows in found for (part,) in rows]
+
+
+def _fill_in(name: str, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> tuple[str, dict[str, object]]:
+    """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
+    parameters: dict[str, object] = {"project": project_id}
+    if isinstance(chosen, str):
+        return read_rollup_statement(name, rollup, chosen), parameters
+    return read_rollup_statement(name, rollup), parameters | {rollup.part: list(chosen)}
+
+
 def split_ids(ids: Sequence[str]) -> Iterator[list[str]]:
     """Split ids into as many as one statement takes as a parameter."""
     for start in range(0, len(ids), _IDS_A_STATEMENT):
@@ -110,11 +200,10 @@ def split_ids(ids: Sequence[str]) -> Iterator[list[str]]:
 
 
 def _find_wrong_days(store: ClickHouse, rollup: Rollup, span: Span) -> list[str]:
-    statement = read_rollup_statement("rebuild.wrong", rollup)
-    found = (store.query(statement, {"project": span.project_id, "days": chunk}) for chunk in split_ids(span.days))
-    return [day for rows in found for (day,) in rows]
+    return find_lasting(store, span.project_id, rollup, span.days)
 
 
 def _find_wrong_sessions(store: ClickHouse, span: Span) -> list[str]:
     statement = read_rollup_statement("rebuild.wrong", SESSIONS, _SESSIONS_OF_SPAN)
-    return [session for (session,) in store.query(statement, span.parameters)]
+    wrong = [session for (session,) in store.query(statement, span.parameters)]
+    return find_lasting(store, span.project_id, SESSIONS, wrong) if wrong else []
