@@ -106,25 +106,34 @@ class _Turns:
 class Hold:
     """What is counted of one body: all that it has grown by."""
 
-    __slots__ = ("_free", "_owner", "_room", "_size")
+    __slots__ = ("_free", "_is_closed", "_lock", "_owner", "_room", "_size")
 
     def __init__(self, room: BodyRoom, owner: str) -> None:
         self._room, self._owner = room, owner
+        self._lock, self._is_closed = threading.Lock(), False
         self._free, self._size = SMALL_BYTES, 0
 
     def grow(self, size: int) -> None:
-        """Count more bytes; the first few are free. Raises AppError overloaded when there is no room for them."""
-        counted = size - self._free
-        self._free = max(0, -counted)
-        if counted > 0:
-            self._room.grow(self._owner, counted)
-            self._size += counted
+        """Count more bytes; the first few are free. Raises AppError overloaded when there is no room for them.
+
+        So it does when it is closed: a thread may still unpack the body of a call whose deadline has passed.
+        """
+        with self._lock:
+            if self._is_closed:
+                raise _make_overloaded()
+            counted = size - self._free
+            self._free = max(0, -counted)
+            if counted > 0:
+                self._room.grow(self._owner, counted)
+                self._size += counted
 
     def close(self) -> None:
         """Count nothing of it any more."""
-        if self._size:
-            self._room.shrink(self._owner, self._size)
-            self._size = 0
+        with self._lock:
+            self._is_closed = True
+            if self._size:
+                self._room.shrink(self._owner, self._size)
+                self._size = 0
 
 
 def _make_overloaded() -> AppError:

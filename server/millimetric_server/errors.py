@@ -29,6 +29,7 @@ class Reason(StrEnum):
     INTERNAL_ERROR = "internal_error"
     UPSTREAM_FAILED = "upstream_failed"
     OVERLOADED = "overloaded"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ FAILURES: Mapping[Reason, Failure] = {
     Reason.INTERNAL_ERROR: Failure(_CODE.INTERNAL, 500, _LOUD),
     Reason.UPSTREAM_FAILED: Failure(_CODE.UNAVAILABLE, 502, logging.WARNING, is_retryable=True),
     Reason.OVERLOADED: Failure(_CODE.UNAVAILABLE, 503, logging.WARNING, is_retryable=True),
+    Reason.DEADLINE_EXCEEDED: Failure(_CODE.DEADLINE_EXCEEDED, 504, _QUIET, is_retryable=True),
 }
 
 
@@ -76,7 +78,10 @@ class Violation:
 
 
 class AppError(Exception):
-    """A call failed for a planned reason. Everything in it may be shown to the caller."""
+    """A call failed for a planned reason. Everything in it may be shown to the caller.
+
+    `code` and `http_status` stand in for the table's where a protocol has a more exact word for the same reason.
+    """
 
     def __init__(
         self,
@@ -85,6 +90,8 @@ class AppError(Exception):
         *,
         violations: Sequence[Violation] = (),
         retry_after_s: float | None = None,
+        code: grpc.StatusCode | None = None,
+        http_status: int | None = None,
         **metadata: str | Sequence[str],
     ) -> None:
         super().__init__(message)
@@ -93,6 +100,8 @@ class AppError(Exception):
         self.violations = tuple(violations)
         self.retry_after_s = retry_after_s
         self.metadata = metadata
+        self.code = code or self.failure.code
+        self.own_http_status = http_status
 
     @property
     def failure(self) -> Failure:
@@ -114,6 +123,42 @@ def invalid_params(field: str, message: str) -> AppError:
     """Make the error for a query parameter that does not validate."""
     violation = Violation(field, message)
     return AppError(Reason.INVALID_PARAMS, _summarise((violation,)), violations=(violation,))
+
+
+def no_such_method(message: str = "this server has no such method") -> AppError:
+    """Make the error for a method that is not served: not_found over REST, UNIMPLEMENTED over the RPC protocols."""
+    return AppError(Reason.NOT_FOUND, message, code=_CODE.UNIMPLEMENTED)
+
+
+def no_such_service() -> AppError:
+    """Make the error for a path of our package that names no service of it."""
+    return AppError(Reason.NOT_FOUND, "there is no such service", code=_CODE.UNIMPLEMENTED, http_status=404)
+
+
+def wrong_verb(allowed: Sequence[str]) -> AppError:
+    """Make the error for a known route that is asked with another HTTP method than it has."""
+    verbs = " or ".join(allowed)
+    return AppError(Reason.NOT_FOUND, f"this route takes {verbs}", code=_CODE.UNKNOWN, http_status=405)
+
+
+def wrong_content_type(allowed: Sequence[str]) -> AppError:
+    """Make the error for a body of a kind that the route does not read."""
+    violation = Violation("content-type", f"must be {' or '.join(allowed)}")
+    return AppError(
+        Reason.INVALID_PAYLOAD, _summarise((violation,)), violations=(violation,), code=_CODE.UNKNOWN, http_status=415
+    )
+
+
+def unsupported_encoding(field: str, allowed: Sequence[str]) -> AppError:
+    """Make the error for a compression that this server does not read."""
+    violation = Violation(field, f"must be {', '.join(allowed)} or identity")
+    return AppError(Reason.INVALID_PAYLOAD, _summarise((violation,)), violations=(violation,), code=_CODE.UNIMPLEMENTED)
+
+
+def deadline_passed() -> AppError:
+    """Make the answer to a call whose deadline has passed."""
+    message = "the call's deadline has passed; a write may have been stored: repeat it with the same event_id"
+    return AppError(Reason.DEADLINE_EXCEEDED, message)
 
 
 def _summarise(violations: Sequence[Violation]) -> str:

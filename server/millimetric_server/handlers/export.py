@@ -1,5 +1,7 @@
 """Export: a project's events as a file, in pieces."""
 
+import uuid
+
 from millimetric_server.call import Call, Deps, Steps
 from millimetric_server.store.exports import ExportReader, Selection
 from millimetric_server.validate.reads import ExportPlan
@@ -11,7 +13,8 @@ def export(call: Call, deps: Deps) -> Steps:
     Raises AppError overloaded when the project has too many exports, upstream_failed.
     """
     plan: ExportPlan = call.request
-    selection = Selection(call.project.project_id, plan.conditions, plan.format, call.request_id, call.cancellation)
+    tag = str(uuid.uuid4())  # ClickHouse ends queries by it, and a request's id may be its caller's
+    selection = Selection(call.project.project_id, plan.conditions, plan.format, tag, call.cancellation)
     reader = ExportReader.open(deps.store, selection)
     if reader is None:
         raise deps.store.reads.exports.refuse(call.project.project_id)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import logging
+import re
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -28,6 +29,8 @@ Body = TypeVar("Body")
 Result = TypeVar("Result")
 Steps = Generator["Future[Any]", Any, Result]
 _GROUP_MAX = 500
+REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 # What any stranger, or a single client in a loop, could write a line a call with.
 _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
 _REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
@@ -46,6 +49,12 @@ def make_request_id() -> str:
     return str(uuid_utils.uuid7())
 
 
+def read_request_id(headers: Mapping[str, str]) -> str:
+    """The caller's own id of the request, if it can stand in a header and a log line; else a new one."""
+    sent = headers.get(REQUEST_ID_HEADER)
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
+
+
 def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Reply[bytes]]:
     """Carry out a unary call; yields each future that the door must wait for in its own way."""
     began = time.perf_counter()
@@ -61,7 +70,7 @@ def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Bo
         response = yield from call.rpc.handler(call, deps)
         return Reply(encode(response))
     except Exception as failure:  # noqa: BLE001 - it is logged
-        error = _note_failure(call, failure)
+        error = note_failure(call, failure)
     if call.uncounted_events and not is_only_early(call, error):
         deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
     return Reply(nothing, error)
@@ -78,10 +87,10 @@ def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
             yield waiting
         return Reply(piece)
     except Exception as failure:  # noqa: BLE001 - it is logged
-        return Reply(b"", _note_failure(call, failure))
+        return Reply(b"", note_failure(call, failure))
 
 
-def _note_failure(call: Call, failure: Exception) -> AppError:
+def note_failure(call: Call, failure: Exception) -> AppError:
     """Log why a call failed; returns what its caller is told."""
     if not isinstance(failure, AppError):
         log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
@@ -127,7 +136,7 @@ async def refuse_early(call: Call, deps: Deps) -> AppError | None:
 def refuse(call: Call, error: AppError) -> AppError:
     """Log and count a call that is refused before it is carried out; returns what its caller is told."""
     count_call(call, error, time.perf_counter())
-    return _note_failure(call, error)
+    return note_failure(call, error)
 
 
 def is_only_early(call: Call, error: AppError) -> bool:

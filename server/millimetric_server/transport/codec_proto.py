@@ -16,7 +16,14 @@ from google.protobuf.message import Message as ProtoMessage
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import fields
 
-from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import (
+    admin_service_pb2,
+    attribution_pb2,
+    event_pb2,
+    ingest_service_pb2,
+    privacy_service_pb2,
+    query_service_pb2,
+)
 from millimetric_server.errors import AppError, Violation, invalid_params, invalid_payload
 from millimetric_server.messages import Event, Instant, Message, UndecodableEvent
 from millimetric_server.transport.proto_values import (
@@ -30,7 +37,14 @@ from millimetric_server.transport.proto_values import (
 from millimetric_server.transport.wire import WireReader
 from millimetric_server.validate.events import BATCH_EVENTS_MAX, make_too_many
 
-_MODULES = (event_pb2, attribution_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
+_MODULES = (
+    event_pb2,
+    attribution_pb2,
+    ingest_service_pb2,
+    privacy_service_pb2,
+    query_service_pb2,
+    admin_service_pb2,  # not served, but known
+)
 Convert = Callable[[Any], Any]
 # Less than this can't grow to anything that matters, and is parsed without being counted first.
 _SMALL_BYTES = 16 * 1024
@@ -49,6 +63,15 @@ def find_proto_class(message: type[Message]) -> type[ProtoMessage]:
 def find_method(path: str) -> MethodDescriptor:
     """Find the description of a method by its path, `/millimetric.v1.QueryService/Query`."""
     return descriptor_pool.Default().FindMethodByName(path.removeprefix("/").replace("/", "."))
+
+
+def has_service(path: str) -> bool:
+    """Tell whether the protos have the service of a method's path."""
+    try:
+        descriptor_pool.Default().FindServiceByName(path.split("/")[1])
+    except KeyError:
+        return False
+    return True
 
 
 def decode_proto(request: type[Message], body: bytes) -> Message:

@@ -1,218 +1,192 @@
-"""The Connect door: unary POSTs by a short path of our own, everything else by connectrpc (docs/adr/0003).
+"""The Connect door: Connect and gRPC-Web calls, one way through for all of their forms (docs/adr/0016)."""
 
-Connect's unary protocol is a plain HTTP POST; the short path costs a third of the library's.
-"""
-
-import base64
-import functools
+import asyncio
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-from connectrpc.code import Code
-from connectrpc.errors import ConnectError
-from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
-from connectrpc.request import RequestContext
-from connectrpc.server import ConnectASGIApplication, Endpoint
-from protobuf.wkt import Any as AnyDetail
-
+from millimetric_server.body_room import Hold
 from millimetric_server.call import Call, Deps, Rpc, Shape
-from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
-from millimetric_server.transport.body import Receive, read_body, skip_body, watch_client
-from millimetric_server.transport.boundary import Reply, make_request_id, refuse_early, run, wait_async
+from millimetric_server.errors import (
+    AppError,
+    deadline_passed,
+    no_such_method,
+    no_such_service,
+    wrong_content_type,
+    wrong_verb,
+)
+from millimetric_server.messages import ExportResponse, Message
+from millimetric_server.transport.body import Body, read_plain, skip_body, watch_client
+from millimetric_server.transport.boundary import Reply, count_call, note_failure, refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, find_proto_class
-from millimetric_server.transport.error_details import TYPE_PREFIX, make_details
-from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
+from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, has_service
+from millimetric_server.transport.connect_wire import ConnectGet, ConnectPost, ConnectStream, Wire, read_parameters
+from millimetric_server.transport.grpc_web import BINARY_TYPE, TEXT_TYPE, GrpcWeb
+from millimetric_server.transport.http_export import open_export
+from millimetric_server.transport.response import (
+    Request,
+    Response,
+    make_accept_post,
+    make_allow,
+    read_content_type,
+)
 
 PACKAGE = "/millimetric.v1."
-_CONTENT_TYPES = {"application/json": "json", "application/proto": "proto"}
-_LEVELS = (IdempotencyLevel.UNKNOWN, IdempotencyLevel.NO_SIDE_EFFECTS)
-_SHORT_ENCODINGS = ("identity", "gzip")
-_LIBRARY_TYPES = ("application/connect+", "application/grpc-web")
-# HTTP statuses of the Connect protocol, for the codes that we use.
-_HTTP_STATUS = {
-    "invalid_argument": 400,
-    "unauthenticated": 401,
-    "permission_denied": 403,
-    "not_found": 404,
-    "resource_exhausted": 429,
-    "internal": 500,
-    "unavailable": 503,
+_CODECS = ("json", "proto")
+_UNARY_TYPES = {f"application/{codec}": codec for codec in _CODECS}
+_STREAM_TYPES = {f"application/connect+{codec}": codec for codec in _CODECS}
+_WEB_TYPES = {
+    form + suffix: (suffix.lstrip("+") or "proto", form == TEXT_TYPE)
+    for form in (BINARY_TYPE, TEXT_TYPE)
+    for suffix in ("+proto", "+json", "")
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method and how its messages are read and written, by the name of the codec.
+
+    `encode` is given a response, of a method that streams the bytes of a piece.
+    """
+
+    rpc: Rpc
+    has_get: bool
+    decode: Mapping[str, Callable[[bytes], Message]]
+    encode: Mapping[str, Callable[[Any], bytes]]
+
+    @property
+    def verbs(self) -> tuple[str, ...]:
+        """The HTTP methods that it takes."""
+        return ("GET", "HEAD", "POST") if self.has_get else ("POST",)
+
+    @property
+    def content_types(self) -> tuple[str, ...]:
+        """The kinds of body that it reads."""
+        own = _UNARY_TYPES if self.rpc.shape is Shape.UNARY else _STREAM_TYPES
+        return (*own, *_WEB_TYPES)
+
+
+def make_method(rpc: Rpc) -> Method:
+    """Make what the door needs of an RPC of ours."""
+    options = find_method(rpc.path).GetOptions()
+    encode: Mapping[str, Callable[[Any], bytes]] = {"json": encode_connect, "proto": encode_proto}
+    if rpc.shape is Shape.RESPONSES:
+        encode = {
+            "json": lambda piece: encode_connect(ExportResponse(piece)),
+            "proto": lambda piece: encode_proto(ExportResponse(piece)),
+        }
+    return Method(
+        rpc,
+        rpc.shape is Shape.UNARY and options.idempotency_level == options.NO_SIDE_EFFECTS,
+        {
+            "json": JsonDecoder(rpc.request).decode_connect,
+            "proto": lambda body: decode_proto(rpc.request, body),
+        },
+        encode,
+    )
 
 
 class ConnectDoor:
     """Answers Connect calls, and gRPC-Web ones."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, methods: tuple[Method, ...], deps: Deps, body_bytes_max: int) -> None:
         self._deps = deps
         self._body_bytes_max = body_bytes_max
-        # A stream both ways needs HTTP/2, which this port's server does not speak; a file is REST's to send.
-        self._rpcs = {rpc.path: (rpc, JsonDecoder(rpc.request)) for rpc in handlers if rpc.shape is Shape.UNARY}
-        self.library = _Library(self._make_endpoints(), body_bytes_max)
-
-    def is_for_library(self, request: Request) -> bool:
-        """Tell whether connectrpc has to answer: GET, an envelope, a deadline, another compression than gzip."""
-        if request.path not in self._rpcs:
-            return False
-        if request.method == "GET":
-            return _has_no_side_effects(request.path)
-        headers = request.headers
-        content_type = read_content_type(headers)
-        is_short = (
-            "connect-timeout-ms" not in headers and headers.get("content-encoding", "identity") in _SHORT_ENCODINGS
-        )
-        return request.method == "POST" and (
-            content_type.startswith(_LIBRARY_TYPES) or (content_type in _CONTENT_TYPES and not is_short)
-        )
+        self._methods = {method.rpc.path: method for method in methods}
 
     async def answer(self, request: Request) -> Response:
-        """Carry out a unary POST."""
-        found = self._rpcs.get(request.path)
-        if found is None or request.method != "POST":
-            return _make_error_response(AppError(Reason.NOT_FOUND, "this server has no such method"))
-        rpc, _ = found
-        call = self.make_call(rpc, request.headers, request.peer)
-        if (error := await refuse_early(call, self._deps)) is not None:
-            await skip_body(request.headers, request.receive, self._body_bytes_max)
-            return _make_error_response(error)
-        format_name = _CONTENT_TYPES.get(read_content_type(request.headers), "")
-        with self._deps.bodies.hold(call.owner) as hold:
-            body = await read_body(request.headers, request.receive, self._body_bytes_max, hold)
-            reply = await self._run(call, format_name, body.unpack, request.receive, is_large=body.is_large())
-        if reply.error is not None:
-            return _make_error_response(reply.error)
-        return Response(200, reply.body, f"application/{format_name}".encode())
-
-    def make_call(self, rpc: Rpc, headers: Mapping[str, str], peer: str) -> Call:
-        """Make a call whose body is not known yet: enough for the guards that look at its headers."""
-        return Call(
-            rpc=rpc,
+        """Carry out a call."""
+        method = self._methods.get(request.path)
+        wire = _choose_wire(request, method)
+        if method is None:
+            error = no_such_method() if has_service(request.path) else no_such_service()
+            return (wire or _choose_refuser(request)).refuse(error)
+        if request.method not in method.verbs:
+            refusal = _choose_refuser(request).refuse(wrong_verb(method.verbs))
+            return replace(refusal, headers=[*refusal.headers, make_allow(method.verbs)])
+        if method.rpc.shape is Shape.BOTH:
+            message = f"{method.rpc.name} needs HTTP/2, which this port does not speak: call it over gRPC"
+            return (wire or _choose_refuser(request)).refuse(no_such_method(message))
+        call = Call(
+            rpc=method.rpc,
             door="connect",
-            headers=headers,
-            peer=peer,
-            decode=rpc.request,
+            headers=request.headers,
+            peer=request.peer,
+            decode=method.rpc.request,
             received_at=self._deps.read_clock_us(),
-            request_id=make_request_id(),
+            request_id=request.request_id,
         )
+        if (refused := await refuse_early(call, self._deps)) is not None:
+            await skip_body(request.headers, request.receive, self._body_bytes_max)
+            return (wire or _choose_refuser(request)).refuse(refused)
+        if wire is None:
+            refused = refuse(call, wrong_content_type(method.content_types))
+            await skip_body(request.headers, request.receive, self._body_bytes_max)
+            refusal = _choose_refuser(request).refuse(refused)
+            return replace(refusal, headers=[*refusal.headers, make_accept_post(method.content_types)])
+        return await self._carry_out(call, method, wire, request)
 
-    async def _run(
-        self,
-        call: Call,
-        format_name: str,
-        unpack: Callable[[], bytes],
-        receive: Receive | None = None,
-        *,
-        is_large: bool,
-    ) -> Reply[bytes]:
-        is_proto = format_name == "proto"
+    async def _carry_out(self, call: Call, method: Method, wire: Wire, request: Request) -> Response:
+        began = time.perf_counter()
+        try:
+            timeout_s = wire.read_timeout_s()
+            ends_at = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+            with self._deps.bodies.hold(call.owner) as hold:
+                async with asyncio.timeout_at(ends_at):
+                    body = await self._read_body(wire, request, hold)
+                    call.decode = lambda: method.decode[wire.codec](body.unpack())
+                    call.received_at = self._deps.read_clock_us()
+                    if call.rpc.shape is Shape.UNARY:
+                        reply = await self._run(call, method.encode[wire.codec], body, request)
+                        return wire.answer(reply.body) if reply.error is None else wire.refuse(reply.error)
+                opened = await open_export(call, self._deps, request.receive, ends_at, is_large=body.is_large())
+        except AppError as error:
+            return wire.refuse(refuse(call, error))
+        except TimeoutError:
+            late = note_failure(call, deadline_passed())
+            count_call(call, late, began)
+            return wire.refuse(late)
+        if isinstance(opened, AppError):
+            return wire.refuse(opened)
+        return wire.answer_stream(opened, method.encode[wire.codec])
 
-        def decode() -> Any:
-            plain = unpack()
-            if not format_name:
-                raise invalid_payload((Violation("content-type", f"must be one of {', '.join(_CONTENT_TYPES)}"),))
-            if is_proto:
-                return decode_proto(call.rpc.request, plain)
-            return self._rpcs[call.rpc.path][1].decode_connect(plain)
-
-        call.decode = decode
-        call.received_at = self._deps.read_clock_us()
-        async with watch_client(receive, call):
-            steps = run(call, self._deps, encode_proto if is_proto else encode_connect)
-            if is_large:
+    async def _run(self, call: Call, encode: Callable[[Any], bytes], body: Body, request: Request) -> Reply[bytes]:
+        async with watch_client(request.receive, call):
+            steps = run(call, self._deps, encode)
+            if body.is_large():
                 steps = await self._deps.bodies.begin(call.owner, steps)
             return await wait_async(steps, call)
 
-    def _make_endpoints(self) -> dict[str, Any]:
-        return {path: self._make_endpoint(rpc) for path, (rpc, _) in self._rpcs.items()}
-
-    def _make_endpoint(self, rpc: Rpc) -> Any:
-        async def answer(body: "_Body", context: RequestContext[Any, Any]) -> bytes:
-            peer = (context.client_address or "").rpartition(":")[0]
-            headers = {name.lower(): value for name, value in context.request_headers.allitems()}
-            reply = await self._run(
-                self.make_call(rpc, headers, peer), body.format_name, lambda: body.data, is_large=False
-            )
-            if reply.error is not None:
-                raise _make_connect_error(reply.error)
-            return reply.body
-
-        method: MethodInfo[Any, Any] = MethodInfo(
-            name=rpc.name,
-            service_name=rpc.path.split("/")[1],
-            input=find_proto_class(rpc.request),
-            output=find_proto_class(rpc.response),
-            idempotency_level=_LEVELS[_has_no_side_effects(rpc.path)],
-            stream_type=StreamType.UNARY,
-        )
-        return Endpoint.unary(method=method, function=answer)
+    async def _read_body(self, wire: Wire, request: Request, hold: Hold) -> Body:
+        packed = b""
+        if request.method == "POST":
+            bytes_max = wire.count_body_max(self._body_bytes_max)
+            packed = await read_plain(request.headers, request.receive, bytes_max, hold)
+        message, encoding = wire.open_body(packed, self._body_bytes_max)
+        return Body(message, encoding, self._body_bytes_max, hold)
 
 
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """An undecoded message: it is looked at behind the guards."""
-
-    format_name: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Passing:
-    """A codec for connectrpc that leaves the work to ours."""
-
-    format_name: str
-
-    def name(self) -> str:
-        return self.format_name
-
-    def encode(self, message: bytes) -> bytes:
-        return message
-
-    def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:  # noqa: ARG002 - the library's signature
-        return _Body(self.format_name, bytes(data))
+def _choose_wire(request: Request, method: Method | None) -> Wire | None:
+    """Find the protocol that a request speaks; None for a kind of body that the method does not take."""
+    shape = None if method is None else method.rpc.shape
+    if request.method != "POST":
+        encoding = read_parameters(request).get("encoding", "")
+        return ConnectGet(encoding, request) if encoding in _CODECS and shape in (None, Shape.UNARY) else None
+    content_type = read_content_type(request.headers)
+    if content_type in _WEB_TYPES:
+        codec, is_text = _WEB_TYPES[content_type]
+        return GrpcWeb(codec, request, is_text)
+    if content_type in _UNARY_TYPES and shape in (None, Shape.UNARY):
+        return ConnectPost(_UNARY_TYPES[content_type], request)
+    if content_type in _STREAM_TYPES and shape is not Shape.UNARY:
+        return ConnectStream(_STREAM_TYPES[content_type], request)
+    return None
 
 
-class _Library(ConnectASGIApplication[None]):
-    def __init__(self, endpoints: dict[str, Any], read_max_bytes: int) -> None:
-        super().__init__(
-            service=None,
-            endpoints=lambda _service: endpoints,
-            read_max_bytes=read_max_bytes,
-            codecs=(_Passing("json"), _Passing("proto")),
-        )
-
-    @property
-    def path(self) -> str:
-        return PACKAGE
-
-
-@functools.cache
-def _has_no_side_effects(path: str) -> bool:
-    """Whether the protos allow a method over GET."""
-    options = find_method(path).GetOptions()
-    return bool(options.idempotency_level == options.NO_SIDE_EFFECTS)
-
-
-def _make_error_response(error: AppError) -> Response:
-    """Tell a planned error as Connect does; the details are google.rpc messages."""
-    code = error.failure.code.name.lower()
-    details = [
-        {
-            "type": detail.DESCRIPTOR.full_name,
-            "value": base64.b64encode(detail.SerializeToString()).decode().rstrip("="),
-        }
-        for detail in make_details(error)
-    ]
-    body = {"code": code, "message": error.message, "details": details}
-    headers = [] if error.retry_after_s is None else [make_retry_after(error.retry_after_s)]
-    return Response(_HTTP_STATUS[code], msgspec.json.encode(body), headers=headers)
-
-
-def _make_connect_error(error: AppError) -> ConnectError:
-    details = [
-        AnyDetail(type_url=TYPE_PREFIX + detail.DESCRIPTOR.full_name, value=detail.SerializeToString())
-        for detail in make_details(error)
-    ]
-    return ConnectError(Code[error.failure.code.name], error.message, details)
+def _choose_refuser(request: Request) -> Wire:
+    """Find the form in which to refuse what can't be read."""
+    content_type = read_content_type(request.headers)
+    if content_type.startswith(BINARY_TYPE):
+        return GrpcWeb("proto", request, content_type.startswith(TEXT_TYPE))
+    return ConnectPost("json", request)

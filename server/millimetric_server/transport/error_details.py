@@ -3,11 +3,11 @@
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message as ProtoMessage
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.status_pb2 import Status
 
 from millimetric_server.errors import AppError
 
 DOMAIN = "millimetric"
-TYPE_PREFIX = "type.googleapis.com/"
 
 
 def make_details(error: AppError) -> list[ProtoMessage]:
@@ -27,3 +27,11 @@ def make_details(error: AppError) -> list[ProtoMessage]:
         delay.FromMicroseconds(round(error.retry_after_s * 1e6))
         details.append(RetryInfo(retry_delay=delay))
     return details
+
+
+def make_status(error: AppError) -> Status:
+    """The whole error as gRPC and gRPC-Web carry it beside code and message."""
+    status = Status(code=error.code.value[0], message=error.message)
+    for detail in make_details(error):
+        status.details.add().Pack(detail)
+    return status

@@ -8,13 +8,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass
 from typing import Any
 
+from millimetric_server.errors import AppError
 from millimetric_server.transport.body import Receive
+from millimetric_server.transport.boundary import read_request_id
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 Scope = Mapping[str, Any]
 JSON_TYPE = b"application/json"
+_UNAUTHENTICATED = 401
 STALLED_S = 60.0  # a caller who does not take a piece of a long body for so long is gone
 
 
@@ -28,6 +31,7 @@ class Request:
     headers: Mapping[str, str]
     peer: str
     receive: Receive
+    request_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +50,24 @@ def read_content_type(headers: Mapping[str, str]) -> str:
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def make_retry_after(seconds: float) -> tuple[bytes, bytes]:
-    """The header that tells when to try again, in whole seconds."""
-    return b"retry-after", str(math.ceil(seconds)).encode()
+def make_error_headers(error: AppError) -> list[tuple[bytes, bytes]]:
+    """The headers that go with a planned error: when to try again, in whole seconds, and how to authenticate."""
+    headers = []
+    if error.retry_after_s is not None:
+        headers.append((b"retry-after", str(math.ceil(error.retry_after_s)).encode()))
+    if error.failure.http_status == _UNAUTHENTICATED:
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def make_allow(verbs: Sequence[str]) -> tuple[bytes, bytes]:
+    """The header that names the verbs of a route."""
+    return b"allow", ", ".join(verbs).encode()
+
+
+def make_accept_post(media_types: Sequence[str]) -> tuple[bytes, bytes]:
+    """The header that names the kinds of body that a route reads."""
+    return b"accept-post", ", ".join(media_types).encode()
 
 
 def read_request(scope: Scope, receive: Receive) -> Request:
@@ -71,13 +90,16 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         headers,
         client[0] if client else "",
         receive,
+        read_request_id(headers),
     )
 
 
-async def send_response(response: Response, send: Send, extra: Sequence[tuple[bytes, bytes]] = ()) -> None:
-    """Send a Response as ASGI messages."""
+async def send_response(
+    response: Response, send: Send, extra: Sequence[tuple[bytes, bytes]] = (), *, is_head: bool = False
+) -> None:
+    """Send a Response as ASGI messages; of an answer to HEAD the headers alone."""
     if response.pieces is not None:
-        await _send_pieces(response, response.pieces, send, extra)
+        await _send_pieces(response, response.pieces, send, extra, is_head=is_head)
         return
     headers = [
         (b"content-type", response.content_type),
@@ -86,16 +108,25 @@ async def send_response(response: Response, send: Send, extra: Sequence[tuple[by
         *extra,
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    await send({"type": "http.response.body", "body": b"" if is_head else response.body})
 
 
 async def _send_pieces(
-    response: Response, pieces: AsyncIterator[bytes], send: Send, extra: Sequence[tuple[bytes, bytes]]
+    response: Response,
+    pieces: AsyncIterator[bytes],
+    send: Send,
+    extra: Sequence[tuple[bytes, bytes]],
+    *,
+    is_head: bool,
 ) -> None:
     """Send a long body, chunked. One that breaks off has no last chunk: its client sees that the file is not whole."""
     headers = [(b"content-type", response.content_type), *response.headers, *extra]
     async with contextlib.aclosing(pieces):  # type: ignore[type-var]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        if is_head:
+            await anext(pieces, b"")  # one that has not begun has nothing to close
+            await send({"type": "http.response.body", "body": b""})
+            return
         async for piece in pieces:
             if not piece:
                 return

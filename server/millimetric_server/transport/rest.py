@@ -10,16 +10,23 @@ import msgspec
 from google.api import annotations_pb2
 
 from millimetric_server.call import Call, Deps, Rpc, Shape
-from millimetric_server.errors import AppError, Violation, invalid_payload
+from millimetric_server.errors import AppError, wrong_content_type
 from millimetric_server.transport.body import BEACON_BYTES_MAX, Body, read_body, read_plain, skip_body, watch_client
-from millimetric_server.transport.boundary import make_request_id, refuse, refuse_early, run, wait_async
+from millimetric_server.transport.boundary import refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
-from millimetric_server.transport.response import Request, Response, make_retry_after, read_content_type
-from millimetric_server.transport.rest_export import answer_export
+from millimetric_server.transport.http_export import make_file_response, open_export
+from millimetric_server.transport.response import (
+    Request,
+    Response,
+    make_accept_post,
+    make_error_headers,
+    read_content_type,
+)
 
-_JSON_TYPES = ("application/json", "")
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
+_BODY_TYPES = ("application/json", _BEACON_TYPE)
+_UNSUPPORTED_TYPE = 415
 _VARIABLE = re.compile(r"\{(\w+)\}")
 
 
@@ -68,6 +75,11 @@ class RestDoor:
                 return route, match.groupdict()
         return None
 
+    def find_verbs(self, path: str) -> tuple[str, ...]:
+        """The HTTP methods that the routes of a path take; none for an unknown path."""
+        verbs = {route.verb for route in self._routes if route.path.fullmatch(path)}
+        return tuple(sorted(verbs | {"HEAD"} if "GET" in verbs else verbs))
+
     async def answer(self, request: Request, route: Route, variables: Mapping[str, str]) -> Response:
         """Carry out a call."""
         call = Call(
@@ -77,7 +89,7 @@ class RestDoor:
             peer=request.peer,
             decode=lambda: decode_params(route.rpc.request, request.query, variables),
             received_at=self._deps.read_clock_us(),
-            request_id=make_request_id(),
+            request_id=request.request_id,
         )
         if not route.has_body:
             return await self._carry_out(call, request)
@@ -88,7 +100,10 @@ class RestDoor:
             except AppError as error:
                 return make_error_response(refuse(call, error))
             call.headers = _take_key_of_beacon(call.headers, beacon)
-        if (refusal := await refuse_early(call, self._deps)) is not None:
+        refusal = await refuse_early(call, self._deps)
+        if refusal is None and read_content_type(call.headers) not in (*_BODY_TYPES, ""):
+            refusal = refuse(call, wrong_content_type(_BODY_TYPES))
+        if refusal is not None:
             if beacon is None:
                 await skip_body(call.headers, request.receive, self._body_bytes_max)
             return make_error_response(refusal)
@@ -97,14 +112,14 @@ class RestDoor:
                 body = await read_body(call.headers, request.receive, self._body_bytes_max, hold)
             else:
                 body = Body(beacon, "identity", BEACON_BYTES_MAX, hold)
-            call.decode = functools.partial(_decode, route, call, body)
+            call.decode = functools.partial(_decode, route, body)
             call.received_at = self._deps.read_clock_us()
             return await self._carry_out(call, request, is_large=body.is_large())
 
     async def _carry_out(self, call: Call, request: Request, *, is_large: bool = False) -> Response:
         if call.rpc.shape is Shape.RESPONSES:
-            opened = await answer_export(call, self._deps, request.receive)
-            return make_error_response(opened) if isinstance(opened, AppError) else opened
+            opened = await open_export(call, self._deps, request.receive)
+            return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
         async with watch_client(request.receive, call):
             steps = run(call, self._deps, encode_rest)
             if is_large:
@@ -115,10 +130,8 @@ class RestDoor:
         return Response(call.rpc.http_status, reply.body)
 
 
-def _decode(route: Route, call: Call, body: Body) -> Any:
-    plain = body.unpack()
-    _check_content_type(call.headers)
-    return route.decoder.decode(plain)
+def _decode(route: Route, body: Body) -> Any:
+    return route.decoder.decode(body.unpack())
 
 
 def make_error_response(error: AppError) -> Response:
@@ -129,17 +142,14 @@ def make_error_response(error: AppError) -> Response:
         for violation in error.violations:
             field_errors.setdefault(violation.field, []).append(violation.message)
         details["fieldErrors"] = field_errors
-    headers = []
+    headers = make_error_headers(error)
     if error.retry_after_s is not None:
         details["retry_after_s"] = round(error.retry_after_s, 3)
-        headers.append(make_retry_after(error.retry_after_s))
+    status = error.own_http_status or error.failure.http_status
+    if status == _UNSUPPORTED_TYPE:
+        headers.append(make_accept_post(_BODY_TYPES))
     body = msgspec.json.encode({"error": error.reason, "details": details})
-    return Response(error.failure.http_status, body, headers=headers)
-
-
-def _check_content_type(headers: Mapping[str, str]) -> None:
-    if read_content_type(headers) not in (*_JSON_TYPES, _BEACON_TYPE):
-        raise invalid_payload((Violation("content-type", "must be application/json"),))
+    return Response(status, body, headers=headers)
 
 
 def is_beacon(headers: Mapping[str, str]) -> bool:
