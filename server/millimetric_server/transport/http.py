@@ -9,6 +9,7 @@ from millimetric_server.errors import AppError, Reason, wrong_verb
 from millimetric_server.transport.body import ClientGoneError, Receive
 from millimetric_server.transport.boundary import REQUEST_ID_HEADER, make_internal_error, make_request_id
 from millimetric_server.transport.connect import PACKAGE, ConnectDoor, make_method
+from millimetric_server.transport.content_encoding import encode_response
 from millimetric_server.transport.health import HealthDoor
 from millimetric_server.transport.response import (
     Request,
@@ -54,9 +55,10 @@ class HttpApp:
             return
         is_browser = scope["path"].startswith(_BROWSER_PATHS)
         request_id = ""
+        accepted = ""
         try:
             request = read_request(scope, receive)
-            request_id = request.request_id
+            request_id, accepted = request.request_id, request.headers.get("accept-encoding", "")
             response = await self._answer(request, is_browser=is_browser)
         except ClientGoneError:
             return
@@ -67,6 +69,7 @@ class HttpApp:
         extra = [(REQUEST_ID_HEADER.encode(), request_id.encode()), *((_ANY_ORIGIN, _EXPOSED) if is_browser else ())]
         if self.health.is_ending:
             extra.append(_CLOSE)  # so that this connection is not in use when the port closes
+        response = await encode_response(response, accepted)
         await send_response(response, send, extra, is_head=scope["method"] == "HEAD")
 
     async def _answer(self, request: Request, *, is_browser: bool) -> Response:
