@@ -12,12 +12,13 @@ from millimetric_server.body_room import SMALL_BYTES, BodyRoom
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.messages import Message
-from millimetric_server.transport.boundary import make_request_id
+from millimetric_server.transport.boundary import REQUEST_ID_HEADER, read_request_id
 from millimetric_server.transport.codec_proto import decode_proto
 from millimetric_server.transport.error_details import make_details
 
 # gRFC A6: a client with a retry policy waits for so many milliseconds, or does not try again.
 _PUSHBACK, _NEVER = "grpc-retry-pushback-ms", "-1"
+Metadata = tuple[tuple[str, str | bytes], ...]
 _RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
@@ -30,8 +31,15 @@ def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps) -> Call:
         peer=_read_peer(context.peer()),
         decode=_decode_nothing,
         received_at=deps.read_clock_us(),
-        request_id=make_request_id(),
+        request_id=name_request(context),
     )
+
+
+def name_request(context: grpc.ServicerContext) -> str:
+    """Find the id of a request, or make one; whatever ends the call tells it behind the answer."""
+    request_id = read_request_id(_read_metadata(context))
+    context.set_trailing_metadata(((REQUEST_ID_HEADER, request_id),))
+    return request_id
 
 
 def _decode_nothing() -> Message:
@@ -54,12 +62,20 @@ def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode
 
     `code` stands in the place of the reason's own.
     """
-    code = code or error.failure.code
-    context.set_trailing_metadata(make_trailers(error, code))
+    code = code or error.code
+    context.set_trailing_metadata((*read_request_name(context), *make_trailers(error, code)))
     context.abort(code, error.message)
 
 
-def make_trailers(error: AppError, code: grpc.StatusCode) -> tuple[tuple[str, str | bytes], ...]:
+def read_request_name(context: grpc.ServicerContext) -> Metadata:
+    """What tells the id of a request, which has one from now on."""
+    if not context.trailing_metadata():
+        name_request(context)
+    named: Metadata = context.trailing_metadata()
+    return named
+
+
+def make_trailers(error: AppError, code: grpc.StatusCode) -> Metadata:
     """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
     status = Status(code=code.value[0], message=error.message)
     for detail in make_details(error):

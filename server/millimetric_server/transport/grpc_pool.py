@@ -20,7 +20,7 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from millimetric_server.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.transport.boundary import make_internal_error, make_request_id
-from millimetric_server.transport.grpc_call import make_trailers
+from millimetric_server.transport.grpc_call import make_trailers, read_request_name
 
 log = logging.getLogger(__name__)
 
@@ -224,8 +224,9 @@ def _end(call: _Call, error: AppError, code: grpc.StatusCode | None = None) -> N
     with state.condition:
         if not _server._is_rpc_state_active(state):
             return
-        state.code = code or error.failure.code
-        state.trailing_metadata = make_trailers(error, state.code)
+        state.code = code or error.code
+        name = read_request_name(_server._Context(call.event, state, None))
+        state.trailing_metadata = (*name, *make_trailers(error, state.code))
         _server._abort(state, call.event.call, cygrpc.StatusCode.unknown, error.message.encode())
 
 
