@@ -14,7 +14,7 @@ import uvicorn
 
 from millimetric_server.body_room import BodyRoom
 from millimetric_server.call import Deps
-from millimetric_server.config import DEFAULT_METRICS_ADDRESS, Settings, parse_rate_limits
+from millimetric_server.config import DEFAULT_METRICS_ADDRESS, REFUSED, Settings, parse_rate_limits
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
@@ -25,6 +25,7 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.last_resort import end_process_after
 from millimetric_server.limiter import Limiter
 from millimetric_server.places import Places
+from millimetric_server.refusals import Refusals
 from millimetric_server.server_secrets import load_secrets
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.loader import WAITERS, Loader
@@ -161,12 +162,14 @@ class Server:
             loader.prepare()
         countries = CountryReader(find_geoip_db(settings))
         self._closing.callback(countries.close)
+        limits = parse_rate_limits(settings.rate_limits)
         bodies = BodyRoom(settings.bodies_bytes_max, settings.body_bytes_max)
         self._closing.callback(bodies.close)
         return Deps(
             directory=Directory(control),
             secrets=secrets,
-            limiter=Limiter(parse_rate_limits(settings.rate_limits)),
+            limiter=Limiter(limits),
+            refusals=Refusals(limits.get(REFUSED)),
             journal=journal,
             erasures=erasures,
             loader=loader,

@@ -16,6 +16,7 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.limiter import Limiter
 from millimetric_server.messages import Message
 from millimetric_server.places import Places
+from millimetric_server.refusals import Refusals
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
@@ -44,6 +45,7 @@ class Deps:
     read_clock_us: Callable[[], int]
     streams: Places = field(default_factory=lambda: Places("streams", STREAMS_MAX))
     bodies: BodyRoom = field(default_factory=BodyRoom)
+    refusals: Refusals = field(default_factory=lambda: Refusals(None))
 
     @property
     def places(self) -> tuple[Places, ...]:
@@ -109,6 +111,7 @@ class Call:
     # Events of a decoded request that the ledger does not know yet. `validate` says how many it brought; what is left
     # at the end was rejected.
     uncounted_events: int = 0
+    body_bytes: int = 0  # of a large body that was decoded: a refused call pays for it
     cancellation: Cancellation = field(default_factory=Cancellation)  # the door cancels when the caller is gone
 
     @property

@@ -14,7 +14,7 @@ PREFIX = "MILLIMETRIC_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 DEFAULT_METRICS_ADDRESS = "127.0.0.1:9464"
-DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000"
+DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000,refused=50/200"
 
 _BLOCK_ROWS_MAX = 1_000_000  # of a larger block ClickHouse makes several parts, some of which may be in and others not
 
@@ -60,7 +60,8 @@ class Settings:
     trusted_proxies: str = _setting("", "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1.")
     rate_limits: str = _setting(
         DEFAULT_RATE_LIMITS,
-        "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all.",
+        "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all. "
+        "`refused` is for calls that are refused, per key and address.",
     )
     body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest body or message in bytes, also after decompression.")
     bodies_bytes_max: int = _setting(
@@ -214,7 +215,8 @@ class Settings:
 
 SECRET_NAMES = ("ip_salt", "identity_key", "key_pepper")
 LOG_LEVELS = ("debug", "info", "warning", "error")
-RATE_LIMITED_RPCS = ("track", "identify", "batch", "track_stream")
+REFUSED = "refused"  # not an RPC: calls that are refused, per key and address
+RATE_LIMITED_RPCS = ("track", "identify", "batch", "track_stream", REFUSED)
 
 
 def load_settings(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:

@@ -129,7 +129,7 @@ def test_a_beacon_is_not_unpacked(server: ServerProcess, keys: ProjectKeys) -> N
 
 def test_a_refusal_is_counted(server: ServerProcess) -> None:
     def count() -> float:
-        lines = httpx.get(f"{server.base_url}/metrics").text.splitlines()
+        lines = httpx.get(server.metrics_url).text.splitlines()
         wanted = 'millimetric_requests_total{door="rest",reason="invalid_api_key",rpc="Forget"}'
         return next((float(line.split()[1]) for line in lines if line.startswith(wanted)), 0.0)
 

@@ -9,7 +9,7 @@ from millimetric_server.cli.control import open_control
 from millimetric_server.cli.rule_sets import check_rule_set
 from millimetric_server.cli.settings import CONTROL_FLAGS, setting_options
 from millimetric_server.cli.tables import print_table
-from millimetric_server.config import ConfigError, parse_rate_limits
+from millimetric_server.config import REFUSED, ConfigError, parse_rate_limits
 from millimetric_server.control.records import Project, RateLimit
 
 _DEFAULT = "default"
@@ -54,9 +54,12 @@ def _read_limits(text: str) -> Mapping[str, RateLimit | None]:
         limits = parse_rate_limits(text)
     except ConfigError as error:
         raise click.BadParameter(str(error).partition(": ")[2], param_hint="--rate-limits") from error
+    limits = {name: limit for name, limit in limits.items() if name != REFUSED}
     if text.strip().lower() == "off":
         return limits
     named = {entry.partition("=")[0].strip() for entry in text.split(",")}
+    if REFUSED in named:
+        raise click.BadParameter(f"`{REFUSED}` is the server's alone", param_hint="--rate-limits")
     return {name: limit for name, limit in limits.items() if name in named}
 
 

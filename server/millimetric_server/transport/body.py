@@ -48,6 +48,13 @@ class Body:
         return plain
 
 
+def unpack_for(call: Call, body: Body) -> bytes:
+    """Return the content, and note its size, which a refused call pays for. Raises as Body.unpack does."""
+    plain = body.unpack()
+    call.body_bytes = len(plain)
+    return plain
+
+
 async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int, hold: Hold) -> Body:
     """Read the body as it was sent. It holds an error where it is too large, or where there is no room for it."""
     error, packed = None, b""

@@ -13,7 +13,9 @@ from typing import Any, Generic, TypeVar
 import uuid_utils
 from grpc import StatusCode
 
+from millimetric_server.body_room import SMALL_BYTES
 from millimetric_server.call import Call, Deps, Shape
+from millimetric_server.enrich.privacy import client_ip
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
 from millimetric_server.journal.ledger import Outcome
@@ -31,6 +33,7 @@ Steps = Generator["Future[Any]", Any, Result]
 _GROUP_MAX = 500
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_OWN_FAULTS = (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
 # What any stranger, or a single client in a loop, could write a line a call with.
 _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
 _REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
@@ -73,7 +76,7 @@ def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Bo
         error = note_failure(call, failure)
     if call.uncounted_events and not is_only_early(call, error):
         deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
-    return Reply(nothing, error)
+    return Reply(nothing, charge_refusal(call, error, deps))
 
 
 def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
@@ -127,10 +130,41 @@ def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
     return None
 
 
+def charge_refusal(call: Call, error: AppError, deps: Deps) -> AppError:
+    """Let a call that is refused for what it is pay for that; returns what its caller is told."""
+    is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
+    if not is_own_fault or call.rpc.shape is Shape.BOTH:  # a stream that waits for tokens would wait in vain
+        return error
+    prefix = call.key.prefix if hasattr(call, "key") else ""
+    wait_s = deps.refusals.charge(prefix, find_address(call, deps), call.body_bytes)
+    return make_refused_too_often(wait_s) if wait_s else error
+
+
+def find_address(call: Call, deps: Deps) -> str:
+    """The caller's address, past trusted proxies."""
+    return client_ip(call.peer, call.headers.get("x-forwarded-for", ""), deps.trusted_proxies)
+
+
+def make_refused_too_often(wait_s: float) -> AppError:
+    """Make the error for a caller whose calls are refused again and again."""
+    message = "too many calls of yours were refused; correct them, or try again later"
+    return AppError(Reason.RATE_LIMITED, message, retry_after_s=wait_s)
+
+
+def may_be_large(headers: Mapping[str, str]) -> bool:
+    """Tell whether a body may need more work than an ordinary call's, by what is announced of it."""
+    length = headers.get("content-length", "")
+    return "content-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES
+
+
 async def refuse_early(call: Call, deps: Deps) -> AppError | None:
     """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
     error = await wait_async(admit(call, deps), call)
-    return None if error is None else refuse(call, error)
+    if error is not None:
+        return refuse(call, charge_refusal(call, error, deps))
+    if may_be_large(call.headers) and deps.refusals.is_exhausted(call.key.prefix, find_address(call, deps)):
+        return refuse(call, make_refused_too_often(1.0))
+    return None
 
 
 def refuse(call: Call, error: AppError) -> AppError:

@@ -17,7 +17,7 @@ from millimetric_server.errors import (
     wrong_verb,
 )
 from millimetric_server.messages import ExportResponse, Message
-from millimetric_server.transport.body import Body, read_plain, skip_body, watch_client
+from millimetric_server.transport.body import Body, read_plain, skip_body, unpack_for, watch_client
 from millimetric_server.transport.boundary import Reply, count_call, note_failure, refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, has_service
@@ -135,7 +135,7 @@ class ConnectDoor:
             with self._deps.bodies.hold(call.owner) as hold:
                 async with asyncio.timeout_at(ends_at):
                     body = await self._read_body(wire, request, hold)
-                    call.decode = lambda: method.decode[wire.codec](body.unpack())
+                    call.decode = lambda: method.decode[wire.codec](unpack_for(call, body))
                     call.received_at = self._deps.read_clock_us()
                     if call.rpc.shape is Shape.UNARY:
                         reply = await self._run(call, method.encode[wire.codec], body, request)

@@ -6,7 +6,7 @@ import grpc
 
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError
-from millimetric_server.transport.boundary import admit, refuse, run, wait_blocking
+from millimetric_server.transport.boundary import admit, charge_refusal, refuse, run, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call
 from millimetric_server.transport.grpc_call import refuse as end
@@ -28,7 +28,7 @@ class Doorkeeper:
         call = make_call(self._rpc, context, self._deps)
         error = wait_blocking(admit(call, self._deps))
         if error is not None:
-            raise refuse(call, error)
+            raise refuse(call, charge_refusal(call, error, self._deps))
         return call
 
     def note_refusal(self, error: AppError) -> None:
@@ -48,6 +48,7 @@ class UnaryMethod(Doorkeeper):
         """Carry out a call; all checks are made again, now that it is whole."""
         call: Call = request.caller
         call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
+        call.body_bytes = len(request.message)
         call.received_at = self._deps.read_clock_us()
         if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
             call.cancellation.cancel()

@@ -1,6 +1,5 @@
 """REST /v1: routes from the google.api.http options of the protos, JSON in snake_case, CORS for browsers."""
 
-import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,15 @@ from google.api import annotations_pb2
 
 from millimetric_server.call import Call, Deps, Rpc, Shape
 from millimetric_server.errors import AppError, wrong_content_type
-from millimetric_server.transport.body import BEACON_BYTES_MAX, Body, read_body, read_plain, skip_body, watch_client
+from millimetric_server.transport.body import (
+    BEACON_BYTES_MAX,
+    Body,
+    read_body,
+    read_plain,
+    skip_body,
+    unpack_for,
+    watch_client,
+)
 from millimetric_server.transport.boundary import refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
@@ -112,7 +119,7 @@ class RestDoor:
                 body = await read_body(call.headers, request.receive, self._body_bytes_max, hold)
             else:
                 body = Body(beacon, "identity", BEACON_BYTES_MAX, hold)
-            call.decode = functools.partial(_decode, route, body)
+            call.decode = lambda: route.decoder.decode(unpack_for(call, body))
             call.received_at = self._deps.read_clock_us()
             return await self._carry_out(call, request, is_large=body.is_large())
 
@@ -128,10 +135,6 @@ class RestDoor:
         if reply.error is not None:
             return make_error_response(reply.error)
         return Response(call.rpc.http_status, reply.body)
-
-
-def _decode(route: Route, body: Body) -> Any:
-    return route.decoder.decode(body.unpack())
 
 
 def make_error_response(error: AppError) -> Response:
