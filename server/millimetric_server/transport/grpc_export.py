@@ -10,7 +10,7 @@ import grpc
 
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError
-from millimetric_server.messages import ExportResponse
+from millimetric_server.messages import ExportFormat, ExportResponse
 from millimetric_server.store.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 from millimetric_server.transport.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
@@ -51,6 +51,8 @@ class ExportMethod(Doorkeeper):
                 error = make_abandoned()  # until it gets to the end
                 with contextlib.closing(opened.body) as reader:
                     while (piece := wait_blocking(read_piece(call, reader))).body:
+                        if call.request.format is ExportFormat.PARQUET:  # compressed as it is
+                            context.disable_next_message_compression()
                         with _bounded_wait(context):
                             yield encode_proto(ExportResponse(piece.body))
                     error = piece.error

@@ -69,6 +69,7 @@ class _OpenMethod:
             message = health_pb2.HealthCheckRequest.FromString(request.message)
         except DecodeError:
             refuse(context, invalid_payload((Violation("body", "must be a HealthCheckRequest"),)))
+        context.disable_next_message_compression()
         try:
             return self._behaviour(message, context, *send)
         except Exception:

@@ -1,5 +1,6 @@
 """How grpc-core treats connections and messages, in its own words (grpc/impl/channel_arg_names.h)."""
 
+_COMPRESSION_LOW = 1
 _STREAMS_PER_CONNECTION = 1000
 _PENDING_CALLS_MAX = 10_000
 _PING_INTERVAL_MIN_MS = 4_000
@@ -12,6 +13,8 @@ def make_options(body_bytes_max: int, connection_age_s: int, connection_grace_s:
         # Also after decompression. grpc-core refuses what is larger with words of its own; up to this we refuse it.
         ("grpc.max_receive_message_length", body_bytes_max + _MARGIN_BYTES),
         ("grpc.max_send_message_length", -1),
+        # With gzip where the client accepts it; calls take it back for messages that are not worth it.
+        ("grpc.default_compression_level", _COMPRESSION_LOW),
         ("grpc.so_reuseport", 0),
         # Clients hold back what goes beyond. Calls of many connections are all taken, and refused with a reason:
         # grpc-core would reset them at random from 1,000 on, which clients see as a bare CANCELLED.

@@ -106,7 +106,7 @@ class Streams:
                 with self._work.one():
                     error = wait_blocking(admit(call, self._deps)) or self._enter(call, inbox)
                     if error is None:
-                        error = yield from self._answer_groups(call, inbox, bodies)
+                        error = yield from self._answer_groups(call, inbox, bodies, context)
             except AppError as ending:
                 error = ending
             except Exception:
@@ -148,7 +148,7 @@ class Streams:
                 self._deps.streams.give_back(call.project.project_id)
 
     def _answer_groups(
-        self, call: Call, inbox: _Inbox, bodies: Iterator[bytes]
+        self, call: Call, inbox: _Inbox, bodies: Iterator[bytes], context: grpc.ServicerContext
     ) -> Generator[bytes, None, AppError | None]:
         """Answer group after group; returns why the stream ends before its sender ended it."""
         threading.Thread(target=inbox.fill, args=(bodies,), name="grpc-stream-reader", daemon=True).start()
@@ -157,7 +157,9 @@ class Streams:
             if group.requests:
                 call.decode = lambda group=group: group  # type: ignore[misc]
                 reply = self._carry_out(call, inbox)
-                yield from reply.body
+                for body in reply.body:
+                    context.disable_next_message_compression()  # each is some bytes
+                    yield body
                 if reply.error is not None:
                     return reply.error
             if broken is not None:

@@ -14,6 +14,8 @@ from millimetric_server.transport.grpc_ending import CallsInWork
 from millimetric_server.transport.grpc_pool import Admitted
 from millimetric_server.transport.metrics import count_request
 
+COMPRESSED_FROM_BYTES = 8 * 1024
+
 
 class Doorkeeper:
     """What a CallPool asks before the message of a call, for any method of ours with one request message."""
@@ -59,4 +61,6 @@ class UnaryMethod(Doorkeeper):
             end(context, ending)
         if reply.error is not None:
             end(context, reply.error)
+        if len(reply.body) < COMPRESSED_FROM_BYTES:
+            context.disable_next_message_compression()
         return reply.body
