@@ -8,7 +8,7 @@ free (docs/adr/0017).
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from millimetric_server.errors import AppError, Reason
 
@@ -30,6 +30,7 @@ class Places:
         self._held: Counter[str] = Counter()
         self._taken = 0
         self._refused: Counter[str] = Counter()
+        self.on_change: Callable[[int], None] = lambda _taken: None  # whoever provides for those who hold one
 
     @property
     def taken(self) -> int:
@@ -51,6 +52,7 @@ class Places:
                 return False
             self._held[project_id] += 1
             self._taken += 1
+            self.on_change(self._taken)
             return True
 
     def give_back(self, project_id: str) -> None:
@@ -60,6 +62,7 @@ class Places:
             self._held[project_id] -= 1
             if not self._held[project_id]:
                 del self._held[project_id]
+            self.on_change(self._taken)
 
     def refuse(self, project_id: str) -> AppError:
         """Count and make the refusal of a call that found no place. Nothing of it was carried out."""

@@ -48,8 +48,9 @@ class GrpcDoor:
     ) -> None:
         self._work = CallsInWork()
         self._streams = Streams(deps, self._work, body_bytes_max)
-        # Whoever waits takes none of the others' threads: there is one more for each who may wait (docs/adr/0017).
-        self._calls = CallPool(threads + deps.loader.waiters.total, calls_max, "grpc")
+        self._calls = CallPool(threads, calls_max, "grpc")
+        # Whoever waits takes none of the others' threads: meanwhile there may be one more (docs/adr/0017).
+        deps.loader.waiters.on_change = lambda waiting: self._calls.set_threads(threads + waiting)
         reads = deps.store.reads
         self._reads = CallPool(reads.reads.total + _REFUSING_THREADS, calls_max, "grpc-read")
         self._exports = CallPool(reads.exports.total + _REFUSING_THREADS, calls_max, "grpc-export")

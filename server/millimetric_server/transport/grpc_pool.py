@@ -83,6 +83,13 @@ class CallPool(ThreadPoolExecutor):
         self._is_closing = threading.Event()
         threading.Thread(target=self._end_late_calls, name=f"{name}-messages", daemon=True).start()
 
+    def set_threads(self, threads: int) -> None:
+        """Let so many threads work from now on; those that there are stay, and new ones begin when they are needed."""
+        with self._shutdown_lock:
+            self._max_workers = threads
+            if not self._work_queue.empty():
+                self._adjust_thread_count()
+
     @property
     def is_busy(self) -> bool:
         """Whether a call is in work, or waits."""
