@@ -40,6 +40,7 @@ from millimetric_server.transport.http_connection import (
     read_connection_limits,
     sweep_connections,
 )
+from millimetric_server.transport.listening import explain_bind
 from millimetric_server.transport.metrics import ServerCollector
 from millimetric_server.transport.metrics_door import MetricsDoor
 from millimetric_server.workers import WorkerDiedError
@@ -133,7 +134,9 @@ class Server:
         data, share = settings.data_path, settings.project_share_percent
         read_zones()
         read_all_statements()
-        secrets = load_secrets(settings)
+        control = open_control_store(settings.resolved_database_url)
+        self._closing.callback(control.close)
+        secrets = load_secrets(settings, control.has_keys)
         store = ClickHouse(
             settings.resolved_clickhouse_url,
             settings.clickhouse_database,
@@ -141,8 +144,6 @@ class Server:
             read_room=ReadRoom(settings.reads_max, settings.reads_running_max, settings.exports_max, share),
         )
         self._closing.callback(store.close)
-        control = open_control_store(settings.resolved_database_url)
-        self._closing.callback(control.close)
         journal = Journal(
             data / "journal.db",
             bytes_max=settings.journal_max_bytes,
@@ -313,9 +314,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise OSError(
-            f"can't listen for HTTP on {host}:{port}: {os.strerror(error.errno or 0)}. Choose another --http-port"
-        ) from error
+        raise OSError(explain_bind("HTTP", host, port, error)) from error
     listener.listen(2048)
     return listener
 

@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,17 +22,27 @@ class ServerSecrets:
     key_pepper: bytes = field(repr=False)
 
 
-def load_secrets(settings: Settings) -> ServerSecrets:
-    """Read the secrets, making the missing ones (file mode 0600). Raises ConfigError."""
+def load_secrets(settings: Settings, has_keys: Callable[[], bool] = lambda: False) -> ServerSecrets:
+    """Read the secrets, making the missing ones (file mode 0600).
+
+    `has_keys` tells whether there are keys that other secrets made; then none are made anew. Raises ConfigError.
+    """
     given = {name: getattr(settings, name) for name in SECRET_NAMES}
     if not all(given.values()):
-        kept = _load_file(settings.data_path / _FILE_NAME)
+        kept = _load_file(settings.data_path / _FILE_NAME, has_keys)
         given = {name: value or kept[name] for name, value in given.items()}
     return ServerSecrets(**{name: value.encode() for name, value in given.items()})
 
 
-def _load_file(path: Path) -> dict[str, str]:
+def _load_file(path: Path, has_keys: Callable[[], bool]) -> dict[str, str]:
     try:
+        if not path.exists() and has_keys():
+            raise ConfigError(
+                f"{path} is missing, but the control database has keys, and new secrets would void them all. "
+                "Restore the file from a backup, or give the three secrets by the environment (MILLIMETRIC_IP_SALT, "
+                "MILLIMETRIC_IDENTITY_KEY, MILLIMETRIC_KEY_PEPPER). If they are lost, revoke every key with "
+                "`millimetric key revoke`, start, and create new ones."
+            )
         make_folder(path.parent)
         _create(path, json.dumps({name: secrets.token_hex(32) for name in SECRET_NAMES}))
     except FileExistsError:

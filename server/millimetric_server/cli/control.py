@@ -33,9 +33,9 @@ def tell_planned_errors() -> Iterator[None]:
         raise click.ClickException(f"{error}\nRun `millimetric doctor` to see what is wrong.") from error
 
 
-def read_pepper(settings: Settings) -> bytes:
+def read_pepper(settings: Settings, store: ControlStore) -> bytes:
     """The secret under which the server hashes keys; made if this comes before its first start."""
-    return load_secrets(settings).key_pepper
+    return load_secrets(settings, store.has_keys).key_pepper
 
 
 def format_time(moment: datetime | None) -> str:

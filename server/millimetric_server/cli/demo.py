@@ -91,7 +91,7 @@ def _lend_key(flags: dict[str, Any]) -> Iterator[str]:
     """A secret key of project `demo`, revoked in the end: its text could not be read again later."""
     with open_control(flags) as (store, settings):
         project = find_or_create_demo(store)
-        pepper = read_pepper(settings)
+        pepper = read_pepper(settings, store)
         made = store.create_key(KeyKind.SECRET, Environment.LIVE, pepper, project=project.project_id, label=_LABEL)
         try:
             yield made.text

@@ -45,7 +45,7 @@ def create_key(project: str | None, kind: str, environment: str, label: str, as_
     """
     with open_control(flags) as (store, settings):
         made = store.create_key(
-            KeyKind(kind), Environment(environment), read_pepper(settings), project=project, label=label
+            KeyKind(kind), Environment(environment), read_pepper(settings, store), project=project, label=label
         )
     if as_json:
         click.echo(json.dumps({**_describe(made.key), "key": made.text}))

@@ -53,7 +53,7 @@ def create_project(name: str, origins: tuple[str, ...], as_json: bool, **flags: 
       millimetric project create shop --json
     """
     with open_control(flags) as (store, settings):
-        pepper = read_pepper(settings)
+        pepper = read_pepper(settings, store)
         made = store.create_project(name, origins)
         texts = _create_keys(store, made, pepper)
     if as_json:

@@ -50,7 +50,7 @@ def _renew_keys(flags: dict[str, Any]) -> dict[KeyKind, str]:
     with open_control(flags) as (store, settings):
         project_id = find_or_create_demo(store).project_id
         _revoke_former(store, project_id)
-        pepper = read_pepper(settings)
+        pepper = read_pepper(settings, store)
         return {
             kind: store.create_key(kind, Environment.LIVE, pepper, project=project_id, label=_LABEL).text
             for kind in _KINDS

@@ -6,29 +6,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting_options
-from millimetric_server.config import ConfigError, Settings
-from millimetric_server.control.errors import ControlError, ControlUnavailableError
-from millimetric_server.folder_lock import FolderError
-from millimetric_server.journal.migrations import JournalError
+from millimetric_server.cli.start_errors import PLANNED, explain
+from millimetric_server.config import Settings
 from millimetric_server.log_writer import logging_to_stderr
-from millimetric_server.store.faults import StoreUnavailableError
-from millimetric_server.store.migrations import SchemaError
-from millimetric_server.workers import WorkerDiedError
 
 if TYPE_CHECKING:
     from millimetric_server.app import Server
-
-_PLANNED = (
-    ConfigError,
-    ControlError,
-    ControlUnavailableError,
-    FolderError,
-    JournalError,
-    SchemaError,
-    StoreUnavailableError,
-    WorkerDiedError,
-    OSError,
-)
 
 
 @click.command()
@@ -61,11 +44,5 @@ def run_server(settings: Settings, on_ready_to_run: "Callable[[Server], None] | 
             if on_ready_to_run is not None:
                 on_ready_to_run(server)
             server.run()
-    except _PLANNED as error:
-        raise click.ClickException(f"{_explain(error, settings)}\nRun `millimetric doctor` to see more.") from error
-
-
-def _explain(error: Exception, settings: Settings) -> str:
-    if isinstance(error, StoreUnavailableError) and settings.resolved_clickhouse_url.startswith("chdb://"):
-        return f"The embedded engine can't be opened. Does another server use {settings.data_path}? ({error})"
-    return str(error)
+    except PLANNED as error:
+        raise click.ClickException(f"{explain(error, settings)}\nRun `millimetric doctor` to see more.") from error

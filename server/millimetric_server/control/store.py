@@ -214,6 +214,14 @@ class ControlStore:
             query = select(keys).where(keys.c.project_id == project_id)
             return tuple(queries.select_keys(connection, query))
 
+    def has_keys(self) -> bool:
+        """Tell whether there is any key that works."""
+        with self._database.read() as connection:
+            return (
+                connection.execute(select(keys.c.prefix).where(keys.c.revoked_at.is_(None)).limit(1)).first()
+                is not None
+            )
+
     def list_account_keys(self, account: str = DEFAULT_ACCOUNT) -> tuple[Key, ...]:
         """List the keys of the account itself, the revoked ones too, oldest first."""
         with self._database.read() as connection:

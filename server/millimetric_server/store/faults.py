@@ -31,6 +31,23 @@ _THROW_IF = 395
 # What our own checks inside of statements say (see fence.py).
 FENCED = "another process has claimed the journal of this server"
 SCHEMA_LOCKED = "another server is bringing the schema forward"
+# What ClickHouse says to a set-up that is wrong, by its code.
+_SET_UP_FAULTS = {
+    **dict.fromkeys(
+        (192, 193, 194, 516),
+        "ClickHouse refuses the user or the password: correct them in MILLIMETRIC_CLICKHOUSE_URL",
+    ),
+    **dict.fromkeys(
+        (291, 497),
+        "ClickHouse's user lacks a right that the server needs: grant it all of MILLIMETRIC_CLICKHOUSE_DATABASE",
+    ),
+    **dict.fromkeys(
+        (46, 50, 62, 115),
+        "ClickHouse does not understand a statement of this server: its version is too old or too new, see "
+        "docs/operations.md",
+    ),
+    243: "ClickHouse's disk is full: make room",
+}
 # What a read took too much of, by ClickHouse's code.
 _READ_LIMITS = {
     158: "reads too many rows",
@@ -151,6 +168,7 @@ def describe_fault(error: Exception) -> str:
     """A line for the log. What blames values is told by its name alone, because its text quotes them."""
     return (
         _name_check(error)
+        or _SET_UP_FAULTS.get(getattr(error, "code", None) or 0)
         or _ROW_FAULTS.get(getattr(error, "code", None) or 0)
         or (str(error).splitlines() or [type(error).__name__])[0][:500]
     )

@@ -19,6 +19,7 @@ from millimetric_server.transport.grpc_pool import CallPool
 from millimetric_server.transport.grpc_reflection import ReflectionMethods
 from millimetric_server.transport.grpc_stream import Streams
 from millimetric_server.transport.grpc_unary import UnaryMethod
+from millimetric_server.transport.listening import explain_bind
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +71,7 @@ class GrpcDoor:
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise OSError(
-                f"can't listen for gRPC on {address}: is the port taken? Choose another --grpc-port"
-            ) from error
+            raise OSError(explain_bind("gRPC", host, port)) from error
 
     def start(self) -> None:
         """Begin to answer."""

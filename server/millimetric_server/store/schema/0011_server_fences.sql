@@ -7,4 +7,5 @@ CREATE TABLE server_fences
     claimed_at SimpleAggregateFunction(max, DateTime('UTC')) DEFAULT now()
 )
 ENGINE = AggregatingMergeTree
-ORDER BY server_id;
+ORDER BY server_id
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;

@@ -1,0 +1,31 @@
+"""Why a door can't listen where it should, in a sentence that says what to do."""
+
+import errno
+import os
+import socket
+
+
+def explain_bind(door: str, host: str, port: int, error: OSError | None = None) -> str:
+    """Say what is wrong with an address that `door` (HTTP or gRPC) could not get; without an error, look for it."""
+    error = error or _try(host, port)
+    flag = f"--{door.lower()}-port (MILLIMETRIC_{door.upper()}_PORT)"
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if isinstance(error, socket.gaierror) or (error is not None and error.errno == errno.EADDRNOTAVAIL):
+        return (
+            f"can't listen for {door} on {address}: {host} is no address of this machine. "
+            "Choose another --host (MILLIMETRIC_HOST)"
+        )
+    if error is not None and error.errno == errno.EACCES:
+        return f"can't listen for {door} on {address}: this user may not. Choose a port above 1023 with {flag}"
+    reason = "the port is taken" if error is None or error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+    return f"can't listen for {door} on {address}: {reason}. Stop the other program, or choose another {flag}"
+
+
+def _try(host: str, port: int) -> OSError | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((host, port))
+    except OSError as error:
+        return error
+    return None
