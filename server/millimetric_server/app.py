@@ -19,6 +19,7 @@ from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_lock import lock_server_folders
+from millimetric_server.folder_watch import LOOK_EVERY_S, FolderWatch, list_watched
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
@@ -166,6 +167,7 @@ class Server:
         limits = parse_rate_limits(settings.rate_limits)
         bodies = BodyRoom(settings.bodies_bytes_max, settings.body_bytes_max)
         self._closing.callback(bodies.close)
+        self._folder_watch = FolderWatch(list_watched(settings), journal)
         return Deps(
             directory=Directory(control),
             secrets=secrets,
@@ -229,6 +231,7 @@ class Server:
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
         watching = asyncio.create_task(self._watch_geoip())
         sweeping = asyncio.create_task(sweep_connections(lambda: http.server_state.connections))
+        watching_files = asyncio.create_task(self._watch_files())
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             self._dead_worker = "HTTP door"
@@ -238,6 +241,7 @@ class Server:
         await self._drain(stop, serving)
         log.info("shutting down: finishing calls, then loading what the journal holds")
         watching.cancel()
+        watching_files.cancel()
         http.should_exit = True
         doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
         if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:
@@ -267,6 +271,14 @@ class Server:
         end_process_after(
             settings.shutdown_drain_s + 2 * settings.shutdown_timeout_s + _LAST_WORDS_S + _DEATH_GRACE_S, 1
         )
+
+    async def _watch_files(self) -> None:
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await asyncio.to_thread(self._folder_watch.look)
+            except Exception:
+                log.exception("the server's files can't be looked at")
 
     async def _watch_geoip(self) -> None:
         while True:

@@ -79,7 +79,7 @@ class Journal:
             log.debug("journal: %s has version %d", path.name, found)
         self._seen = SeenIds(idempotency_window_days * _MICROSECONDS_A_DAY, read_shared_until(self._connection))
         self.identity = read_identity(self._connection)
-        self._refusal = ""
+        self._refusals: dict[str, str] = {}
         self._journal_id = self._begin_run()
         self._reader = connect(path)
         self._reader_lock = threading.Lock()
@@ -97,7 +97,7 @@ class Journal:
     @property
     def is_accepting(self) -> bool:
         """Whether there is room, the last commit reached the disk, and the writer lives."""
-        is_writable = not self._refusal and not self._writer.is_failing and not self.worker.has_died
+        is_writable = not self._refusals and not self._writer.is_failing and not self.worker.has_died
         return is_writable and self._bytes < self._bytes_max and not self._free_space.is_low()
 
     @property
@@ -138,14 +138,23 @@ class Journal:
         appended.add_done_callback(lambda _: self.on_append())  # not before: the loader would look too early
         return appended
 
-    def refuse(self, reason: str) -> None:
-        """Acknowledge no more writes, for this reason; an empty one lets them in again."""
-        self._refusal = reason
+    @property
+    def refusals(self) -> list[str]:
+        """In a word each, why no write may be acknowledged though the disk would take it."""
+        return list(self._refusals)
+
+    def refuse(self, word: str, reason: str) -> None:
+        """Acknowledge no more writes, for this reason, until `accept` with the same word."""
+        self._refusals[word] = reason
+
+    def accept(self, word: str) -> None:
+        """Acknowledge writes again, as far as this reason is concerned."""
+        self._refusals.pop(word, None)
 
     def check_accepting(self) -> None:
         """Raise AppError overloaded while no write may be acknowledged."""
-        if self._refusal:
-            raise make_overloaded(self._refusal, _FULL_RETRY_S)
+        for reason in list(self._refusals.values()):
+            raise make_overloaded(reason, _FULL_RETRY_S)
 
     def note_claims(self, claim: str, next_claim: str) -> None:
         """Write down what this journal's server has claimed in ClickHouse, and what it is about to."""
@@ -288,8 +297,8 @@ class Journal:
         return [Entry(*row) for row in self.read(statement, (after, last))]
 
     def _check_room(self, size: int) -> AppError | None:
-        if self._refusal:
-            return make_overloaded(self._refusal, _FULL_RETRY_S)
+        for reason in list(self._refusals.values()):
+            return make_overloaded(reason, _FULL_RETRY_S)
         if self._bytes + size > self._bytes_max:
             return make_overloaded("the journal is full, because ClickHouse does not take events", _FULL_RETRY_S)
         if self._free_space.is_low(size):

@@ -18,10 +18,10 @@ from millimetric_server.store.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.deduplication import DeduplicationError, ensure_windows
 from millimetric_server.store.eraser import run_erasure
-from millimetric_server.store.faults import StoreUnavailableError
+from millimetric_server.store.faults import FENCED, FencedError, StoreUnavailableError
 from millimetric_server.store.fence import claim_fence
 from millimetric_server.store.migrations import SchemaError, migrate
-from millimetric_server.workers import StopWorkError, Worker, complete, fail, make_promise
+from millimetric_server.workers import Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 
@@ -149,8 +149,8 @@ class Loader:
         while True:
             try:
                 pause_s = self._take_turn()
-            except StopWorkError as error:
-                self._journal.refuse(str(error))
+            except FencedError:
+                self._journal.refuse("journal_claimed", FENCED)
                 raise
             except Exception:
                 log.exception("loader: a fault; events stay in the journal, trying again")

@@ -47,6 +47,8 @@ class HealthDoor:
         }
         if dead:
             body["dead"] = dead
+        if why := self._deps.journal.refusals:
+            body["why"] = why
         return Response(200 if is_ready else 503, msgspec.json.encode(body))
 
     def _describe_clickhouse(self) -> str:

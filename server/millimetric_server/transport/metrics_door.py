@@ -26,8 +26,8 @@ class MetricsDoor:
             self._server = (_ServerV6 if ":" in host else _Server)((host, port), _Handler)
         except OSError as error:
             raise OSError(
-                f"can't listen for metrics on {self.host}:{port}: {error.strerror or error}. Stop the other program, or "
-                "choose another MILLIMETRIC_METRICS_ADDRESS"
+                f"can't listen for metrics on {self.host}:{port}: {error.strerror or error}. "
+                "Stop the other program, or choose another MILLIMETRIC_METRICS_ADDRESS"
             ) from error
         self._thread = threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True)
 
