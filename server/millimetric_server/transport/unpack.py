@@ -67,23 +67,24 @@ def _unpack_gzip(body: bytes, bytes_max: int, grow: Callable[[int], None]) -> by
 
 def _unpack_zstd(body: bytes, bytes_max: int, grow: Callable[[int], None]) -> bytes | AppError:
     parts: list[bytes] = []
-    room, frames = bytes_max, 0
-    while body or not frames:
+    room, frames, start = bytes_max, 0, 0
+    while start < len(body) or not frames:
         frames += 1
         if frames > MEMBERS_MAX:
             return _bad_body(f"must hold at most {MEMBERS_MAX} zstd frames")
         stream = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
         while not stream.eof:
-            part = stream.decompress(body, min(room + 1, _OUTPUT_BYTES))
-            body = b""
+            piece = body[start : start + _PIECE_BYTES] if stream.needs_input else b""
+            if stream.needs_input and not piece:
+                return _bad_body("ends in the middle of its zstd stream")
+            start += len(piece)
+            part = stream.decompress(piece, min(room + 1, _OUTPUT_BYTES))
             if len(part) > room:
                 return too_large(bytes_max)
             grow(len(part))
             parts.append(part)
             room -= len(part)
-            if not part and stream.needs_input and not stream.eof:
-                return _bad_body("ends in the middle of its zstd stream")
-        body = stream.unused_data
+        start -= len(stream.unused_data)
     return b"".join(parts)
 
 
