@@ -12,6 +12,10 @@ from pathlib import Path
 
 import uvicorn
 
+from millimetric_server.backup.admin_door import AdminDoor
+from millimetric_server.backup.moment import clear_leftovers
+from millimetric_server.backup.restore import refuse_half_restored
+from millimetric_server.backup.take import Source
 from millimetric_server.body_room import BodyRoom
 from millimetric_server.call import Deps
 from millimetric_server.config import DEFAULT_METRICS_ADDRESS, REFUSED, Settings, parse_rate_limits
@@ -85,6 +89,9 @@ class Server:
             self._closing.callback(deps.journal.close)
             deps.loader.start()
             self._closing.callback(deps.loader.close, settings.shutdown_timeout_s)
+            admin = AdminDoor(Source(settings, deps.journal, deps.loader, deps.store))
+            admin.start()
+            self._closing.callback(admin.close)
             collector = ServerCollector(deps)
             collector.register()
             self._closing.callback(collector.unregister)
@@ -132,6 +139,8 @@ class Server:
         settings = self._settings
         # Before anything is opened or written, and released when all is closed.
         self._closing.enter_context(lock_server_folders(settings, "serve"))
+        refuse_half_restored(settings)
+        clear_leftovers(settings)
         data, share = settings.data_path, settings.project_share_percent
         read_zones()
         read_all_statements()

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from millimetric_server.backup import take
 from millimetric_server.cli import main as run_command
 from millimetric_server.journal import database
 from millimetric_server.journal.erasures import Erasures
@@ -44,6 +45,7 @@ PAUSE_POINTS = (
     "before-load",
     "before-send",  # marked as in flight, and ClickHouse has nothing of it
 )
+BACKUP_POINTS = ("backup-during-copy",)  # the moment is fixed, and some files are copied
 _USUAL_S = 0.01
 
 
@@ -55,7 +57,7 @@ class Crash:
 
     def arm(self, point: str, passes: int = 1, number: signal.Signals = signal.SIGKILL) -> None:
         """Let the server die or pause at this pass of the point, counted from now or from its start."""
-        if point not in INGESTION_POINTS + ERASURE_POINTS + PAUSE_POINTS:
+        if point not in INGESTION_POINTS + ERASURE_POINTS + PAUSE_POINTS + BACKUP_POINTS:
             raise ValueError(f"there is no point {point}")
         draft = self.folder / "draft"
         draft.write_text(f"{point} {passes} {int(number)}")
@@ -125,6 +127,7 @@ def replace_seams(crash: Crash) -> None:
     _watch_commands(passes)
     _watch_entry(passes, Loader, "_load", "before-load")
     _watch_entry(passes, Erasures, "mark_done", "erasure-before-done")
+    _watch_entry(passes, take, "copy_file", "backup-during-copy")
 
 
 def _replace(owner: Any, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

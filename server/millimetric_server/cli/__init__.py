@@ -5,6 +5,7 @@ import os
 import click
 
 from millimetric_server import __version__
+from millimetric_server.cli.backup import backup
 from millimetric_server.cli.demo import demo
 from millimetric_server.cli.doctor import doctor
 from millimetric_server.cli.journal import journal
@@ -14,6 +15,7 @@ from millimetric_server.cli.origin import origin
 from millimetric_server.cli.project import project
 from millimetric_server.cli.quickstart import quickstart
 from millimetric_server.cli.reclassify import reclassify_command
+from millimetric_server.cli.restore import restore
 from millimetric_server.cli.serve import serve
 
 COMMANDS: tuple[click.Command, ...] = (
@@ -26,6 +28,8 @@ COMMANDS: tuple[click.Command, ...] = (
     demo,
     reclassify_command,
     journal,
+    backup,
+    restore,
     doctor,
 )
 

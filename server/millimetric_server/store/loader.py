@@ -7,7 +7,9 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal.blocks import Block
@@ -24,6 +26,8 @@ from millimetric_server.store.migrations import SchemaError, migrate
 from millimetric_server.workers import Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 WAITERS, WAITERS_MAX = "waits_for_the_store", 128
 _BACKOFF_MAX_S = 5.0
@@ -61,6 +65,7 @@ class Loader:
         self._is_closing = self._is_given_up = False
         self._loaded_seq = 0
         self._waiting: list[tuple[int, Future[None]]] = []
+        self._actions: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
         self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
         self._has_tried = threading.Event()
         self._failures = 0  # in a row
@@ -119,6 +124,21 @@ class Loader:
             self._is_given_up = True
         self._abandon()
 
+    def run_between_blocks(self, action: Callable[[], Result]) -> "Future[Result]":
+        """Run an action in the loader's thread while no block is on its way: ClickHouse holds all that were begun.
+
+        The future has its result, or what it raised. While ClickHouse takes no events it waits.
+        """
+        promise = make_promise()
+        with self._wake:
+            if self.worker.has_died or self._is_closing:
+                fail(promise, _make_delayed())
+            else:
+                self._actions.append((action, promise))
+                self._has_work = self._is_urgent = True
+                self._wake.notify()
+        return promise
+
     def prepare(self) -> None:
         """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
         self._store.open()
@@ -157,6 +177,7 @@ class Loader:
                 self._note_failure()
                 pause_s = _BACKOFF_MAX_S
             if self._is_closing:
+                self._drop_actions()
                 return
             if pause_s:
                 self._pause(pause_s)
@@ -204,6 +225,7 @@ class Loader:
             while self._journal.prune_seen(time.time_ns() // 1000):
                 pass
         self._answer_waiting()
+        self._run_actions()
 
     def _load_up_to(self, seq: int) -> None:
         while (block := self._journal.read_block(self._block_rows_max)) is not None:
@@ -218,6 +240,15 @@ class Loader:
         self._refused_seqs.extend(settlement.refused_seqs)
         self._loaded_seq = block.last_seq
         self._answer_waiting()
+        self._run_actions()
+
+    def _run_actions(self) -> None:
+        while self._actions:
+            action, promise = self._actions.popleft()
+            try:
+                complete(promise, action())
+            except Exception as error:  # noqa: BLE001 - whoever asked is told
+                fail(promise, error)
 
     def _answer_waiting(self) -> None:
         with self._wake:
@@ -244,6 +275,14 @@ class Loader:
         with self._wake:
             waiting, self._waiting = self._waiting, []
         for _, promise in waiting:
+            fail(promise, _make_delayed())
+        if self.worker.has_died:
+            self._drop_actions()
+
+    def _drop_actions(self) -> None:
+        with self._wake:
+            actions, self._actions = self._actions, deque()
+        for _, promise in actions:
             fail(promise, _make_delayed())
 
 
