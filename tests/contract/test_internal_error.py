@@ -6,6 +6,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
 from millimetric_server.limiter import Limiter
 from millimetric_server.messages import TrackRequest, TrackResponse
+from millimetric_server.places import Places
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
@@ -56,19 +58,19 @@ def broken() -> Iterator[tuple[Doors, str]]:
     directory = Directory(store)
     directory.refresh()
     secrets = ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER)
-    unused = dict.fromkeys(("erasures", "loader", "store", "countries"), _NOT_USED)
+    unused = dict.fromkeys(("erasures", "countries"), _NOT_USED)
     deps = Deps(
         directory=directory,
         journal=NoteBook(),  # type: ignore[arg-type]
+        loader=SimpleNamespace(waiters=Places("waits", 1)),  # type: ignore[arg-type]
+        store=SimpleNamespace(reads=SimpleNamespace(reads=Places("reads", 1), exports=Places("exports", 1))),  # type: ignore[arg-type]
         secrets=secrets,
         limiter=Limiter({}),
         trusted_proxies=(),
         read_clock_us=lambda: 0,
         **unused,
     )
-    grpc_door = GrpcDoor(
-        (_RPC,), deps, host="127.0.0.1", port=0, threads=2, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
-    )
+    grpc_door = GrpcDoor((_RPC,), deps, host="127.0.0.1", port=0, threads=2, body_bytes_max=_BODY_BYTES_MAX)
     grpc_door.start()
     with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, listener):
         doors = Doors(f"127.0.0.1:{grpc_door.port}", f"http://127.0.0.1:{listener.getsockname()[1]}")

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Generator
 from concurrent.futures import Future
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -42,8 +43,18 @@ def test_the_room_is_full_for_all() -> None:
 
 def test_small_bodies_are_not_counted() -> None:
     room = BodyRoom(1)
-    for _ in range(1000):
-        room.hold("shop").__enter__().grow(SMALL_BYTES)
+    with ExitStack() as stack:
+        for _ in range(1000):
+            stack.enter_context(room.hold("shop")).grow(SMALL_BYTES)
+
+
+def test_a_body_whose_call_has_ended_grows_no_more() -> None:
+    """A thread may still unpack it."""
+    room = BodyRoom(16 * _MIB)
+    with room.hold("shop") as hold:
+        hold.grow(_MIB)
+    with pytest.raises(AppError):
+        hold.grow(1)
 
 
 def test_there_is_always_room_for_one_body_packed_and_unpacked() -> None:
