@@ -79,9 +79,10 @@ def make_connect(rpc: Rpc, *headers: tuple[str, str]) -> HttpCall:
         _to_camel_case(name): dates.get(name) or (words.get(value, value) if isinstance(value, str) else value)
         for name, value in REQUESTS[rpc.name].items()
     }
-    return HttpCall(
-        "POST", rpc.path, "", (("content-type", "application/json"), *headers), json.dumps(request).encode()
-    )
+    body = json.dumps(request).encode()
+    if rpc.shape is Shape.RESPONSES:
+        return HttpCall("POST", rpc.path, "", (("content-type", "application/connect+json"), *headers), _envelope(body))
+    return HttpCall("POST", rpc.path, "", (("content-type", "application/json"), *headers), body)
 
 
 def make_connect_with_deadline(rpc: Rpc) -> HttpCall:
@@ -90,8 +91,12 @@ def make_connect_with_deadline(rpc: Rpc) -> HttpCall:
 
 def make_grpc_web(rpc: Rpc) -> HttpCall:
     call = make_connect(rpc)
-    body = b"\0" + struct.pack(">I", len(call.body)) + call.body
+    body = call.body if rpc.shape is Shape.RESPONSES else _envelope(call.body)
     return HttpCall("POST", rpc.path, "", (("content-type", "application/grpc-web+json"), ("x-grpc-web", "1")), body)
+
+
+def _envelope(message: bytes) -> bytes:
+    return b"\0" + struct.pack(">I", len(message)) + message
 
 
 DOORS: dict[str, Callable[[Rpc], HttpCall]] = {
