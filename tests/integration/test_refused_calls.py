@@ -64,6 +64,29 @@ def test_bad_bodies_of_a_key_pay_and_its_good_ones_do_not(client: httpx.Client, 
     assert large.status_code == 429  # a large body is not read for who sends only bad ones
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        ("/v1/track", {"content-type": "image/png"}, b"x"),
+        (_CONNECT, {"content-type": "image/png"}, b"x"),
+        (_CONNECT, {"content-type": "application/json", "connect-timeout-ms": "soon"}, b"{}"),
+        (_CONNECT, {"content-type": "application/json", "content-encoding": "br"}, b"x"),
+        (_CONNECT, {"content-type": "application/grpc-web+proto"}, b"\0\0\0\0\x09x"),
+        (_CONNECT, {"content-type": "application/grpc-web+proto", "grpc-timeout": "soon"}, b"\0\0\0\0\0"),
+    ],
+)
+def test_calls_that_break_a_protocol_pay_too(
+    client: httpx.Client, keys: ProjectKeys, path: str, headers: dict[str, str], body: bytes
+) -> None:
+    found: Counter[str] = Counter()
+    for _ in range(30):
+        answer = client.post(path, content=body, headers=_bearer(keys.secret) | headers)
+        found[answer.headers.get("grpc-status") or str(answer.status_code)] += 1
+    told_to_wait = "8" if "grpc-status" in answer.headers else "429"
+    assert len(found) == 2
+    assert 1 <= found[told_to_wait] <= 10  # tokens flow in while a busy machine takes its time
+
+
 def test_the_ledger_tells_why_events_were_refused(
     strict: ServerProcess, client: httpx.Client, keys: ProjectKeys
 ) -> None:

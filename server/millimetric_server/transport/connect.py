@@ -18,7 +18,16 @@ from millimetric_server.errors import (
 )
 from millimetric_server.messages import ExportResponse, Message
 from millimetric_server.transport.body import Body, read_plain, skip_body, unpack_for, watch_client
-from millimetric_server.transport.boundary import Reply, count_call, note_failure, refuse, refuse_early, run, wait_async
+from millimetric_server.transport.boundary import (
+    Reply,
+    charge_refusal,
+    count_call,
+    note_failure,
+    refuse,
+    refuse_early,
+    run,
+    wait_async,
+)
 from millimetric_server.transport.codec_json import JsonDecoder, encode_connect
 from millimetric_server.transport.codec_proto import decode_proto, encode_proto, find_method, has_service
 from millimetric_server.transport.connect_wire import ConnectGet, ConnectPost, ConnectStream, Wire, read_parameters
@@ -121,7 +130,7 @@ class ConnectDoor:
             await skip_body(request.headers, request.receive, self._body_bytes_max)
             return (wire or _choose_refuser(request)).refuse(refused)
         if wire is None:
-            refused = refuse(call, wrong_content_type(method.content_types))
+            refused = refuse(call, charge_refusal(call, wrong_content_type(method.content_types), self._deps))
             await skip_body(request.headers, request.receive, self._body_bytes_max)
             refusal = _choose_refuser(request).refuse(refused)
             return replace(refusal, headers=[*refusal.headers, make_accept_post(method.content_types)])
@@ -142,7 +151,7 @@ class ConnectDoor:
                         return wire.answer(reply.body) if reply.error is None else wire.refuse(reply.error)
                 opened = await open_export(call, self._deps, request.receive, ends_at, is_large=body.is_large())
         except AppError as error:
-            return wire.refuse(refuse(call, error))
+            return wire.refuse(refuse(call, charge_refusal(call, error, self._deps)))
         except TimeoutError:
             late = note_failure(call, deadline_passed())
             count_call(call, late, began)

@@ -19,7 +19,7 @@ from millimetric_server.transport.body import (
     unpack_for,
     watch_client,
 )
-from millimetric_server.transport.boundary import refuse, refuse_early, run, wait_async
+from millimetric_server.transport.boundary import charge_refusal, refuse, refuse_early, run, wait_async
 from millimetric_server.transport.codec_json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.transport.codec_proto import find_method
 from millimetric_server.transport.http_export import make_file_response, open_export
@@ -109,7 +109,7 @@ class RestDoor:
             call.headers = _take_key_of_beacon(call.headers, beacon)
         refusal = await refuse_early(call, self._deps)
         if refusal is None and read_content_type(call.headers) not in (*_BODY_TYPES, ""):
-            refusal = refuse(call, wrong_content_type(_BODY_TYPES))
+            refusal = refuse(call, charge_refusal(call, wrong_content_type(_BODY_TYPES), self._deps))
         if refusal is not None:
             if beacon is None:
                 await skip_body(call.headers, request.receive, self._body_bytes_max)
