@@ -208,12 +208,16 @@ class Server:
             host=settings.host,
             port=settings.grpc_port,
             threads=settings.grpc_threads,
+            streams_max=self.deps.streams.total,
             body_bytes_max=limit,
+            reads_max=self.deps.store.reads.reads.total,
+            exports_max=self.deps.store.reads.exports.total,
             calls_max=settings.grpc_calls_max,
             connection_age_s=settings.grpc_connection_age_s,
             connection_grace_s=settings.grpc_connection_grace_s,
             has_reflection=settings.grpc_reflection == "on",
         )
+        self.deps.loader.waiters.on_change = self._grpc.lend_threads
 
     async def _serve_http(self) -> None:
         timeout_s = self._settings.shutdown_timeout_s

@@ -31,7 +31,10 @@ _REFUSING_THREADS = 4  # to tell others that there is no place
 
 
 class GrpcDoor:
-    """Listens for gRPC and carries out calls on pools of threads."""
+    """Listens for gRPC and carries out calls on pools of threads.
+
+    `threads` are for unary writes in work; the other numbers are those of the places for streams, reads and exports.
+    """
 
     def __init__(
         self,
@@ -41,20 +44,21 @@ class GrpcDoor:
         host: str,
         port: int,
         threads: int,
+        streams_max: int,
         body_bytes_max: int,
+        reads_max: int = 1,
+        exports_max: int = 1,
         calls_max: int = CALLS_MAX,
         connection_age_s: int = 0,
         connection_grace_s: int = 300,
         has_reflection: bool = True,
     ) -> None:
         self._work = CallsInWork()
-        self._streams = Streams(deps, self._work, body_bytes_max)
+        self._streams = Streams(deps, self._work, streams_max, body_bytes_max)
+        self._threads = threads
         self._calls = CallPool(threads, calls_max, "grpc")
-        # Whoever waits takes none of the others' threads: meanwhile there may be one more (docs/adr/0017).
-        deps.loader.waiters.on_change = lambda waiting: self._calls.set_threads(threads + waiting)
-        reads = deps.store.reads
-        self._reads = CallPool(reads.reads.total + _REFUSING_THREADS, calls_max, "grpc-read")
-        self._exports = CallPool(reads.exports.total + _REFUSING_THREADS, calls_max, "grpc-export")
+        self._reads = CallPool(reads_max + _REFUSING_THREADS, calls_max, "grpc-read")
+        self._exports = CallPool(exports_max + _REFUSING_THREADS, calls_max, "grpc-export")
         services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers}))
         self._health = HealthMethods(services)
         methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in handlers}
@@ -76,6 +80,10 @@ class GrpcDoor:
     def start(self) -> None:
         """Begin to answer."""
         self._server.start()
+
+    def lend_threads(self, waiting: int) -> None:
+        """Allow for so many calls that wait for the store: they take none of the others' threads (docs/adr/0017)."""
+        self._calls.set_threads(self._threads + waiting)
 
     def announce_end(self) -> None:
         """Tell health checks that this server is going."""

@@ -85,11 +85,11 @@ class _Inbox:
 class Streams:
     """The streams of the gRPC door, on threads of their own: two each, so that they take none from other calls."""
 
-    def __init__(self, deps: Deps, work: CallsInWork, body_bytes_max: int) -> None:
+    def __init__(self, deps: Deps, work: CallsInWork, streams_max: int, body_bytes_max: int) -> None:
         self._deps = deps
         self._work = work
         self._body_bytes_max = body_bytes_max
-        self._pool = ThreadPoolExecutor(deps.streams.total + _REFUSING_THREADS, thread_name_prefix="grpc-stream")
+        self._pool = ThreadPoolExecutor(streams_max + _REFUSING_THREADS, thread_name_prefix="grpc-stream")
         self._lock = threading.Lock()
         self._inboxes: set[_Inbox] = set()
         self._is_closing = False
