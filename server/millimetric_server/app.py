@@ -33,6 +33,7 @@ from millimetric_server.places import Places
 from millimetric_server.refusals import Refusals
 from millimetric_server.server_secrets import load_secrets
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.loader import WAITERS, Loader
 from millimetric_server.store.read_pool import ReadLimits, ReadRoom
 from millimetric_server.store.statements import read_all_statements
@@ -161,6 +162,7 @@ class Server:
             idempotency_window_days=settings.idempotency_window_days,
         )
         erasures = Erasures(journal)
+        inspection = Inspection(store, data, lambda: [one.project_id for one in journal.read_accounts()])
         loader = Loader(
             journal,
             erasures,
@@ -168,6 +170,7 @@ class Server:
             flush_interval_ms=settings.flush_interval_ms,
             block_rows_max=settings.block_rows_max,
             waiters=Places(WAITERS, settings.stored_waiters_max, share),
+            inspection=inspection,
         )
         if store.is_embedded:  # before there are threads; a server is the loader's business, and may be away
             loader.prepare()

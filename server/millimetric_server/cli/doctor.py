@@ -28,6 +28,7 @@ from millimetric_server.cli.doctor_services import (
     check_metrics,
     check_trusted_proxies,
 )
+from millimetric_server.cli.doctor_store import check_store
 from millimetric_server.cli.settings import SERVER_FLAGS, setting_options
 from millimetric_server.cli.tables import open_console
 from millimetric_server.config import ConfigError, Settings, load_settings
@@ -43,6 +44,7 @@ CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_http_port,
     check_metrics,
     check_clickhouse,
+    check_store,
     check_geoip,
     check_trusted_proxies,
 )

@@ -22,6 +22,7 @@ from millimetric_server.store.deduplication import DeduplicationError, ensure_wi
 from millimetric_server.store.eraser import run_erasure
 from millimetric_server.store.faults import FENCED, FencedError, StoreUnavailableError
 from millimetric_server.store.fence import claim_fence
+from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.migrations import SchemaError, migrate
 from millimetric_server.workers import Worker, complete, fail, make_promise
 
@@ -36,6 +37,7 @@ _TICK_S = 1.0
 _FIRST_TRY_S = 2.0
 _PRUNE_EVERY_S = 60.0
 _REFUSED_MAX = 10_000
+_INSPECTION_S = 0.05  # a turn
 
 
 class Loader:
@@ -50,12 +52,14 @@ class Loader:
         flush_interval_ms: int,
         block_rows_max: int,
         waiters: Places | None = None,
+        inspection: Inspection | None = None,
     ) -> None:
         """`waiters` are the places for calls that wait until ClickHouse holds their events."""
         self._journal = journal
         self._erasures = erasures
         self._store = store
         self._inserter = BlockInserter(journal, erasures, store)
+        self.inspection = inspection
         self._flush_interval_s = flush_interval_ms / 1000
         self._block_rows_max = block_rows_max
         self.waiters = waiters or Places(WAITERS, WAITERS_MAX)
@@ -226,6 +230,8 @@ class Loader:
                 pass
         self._answer_waiting()
         self._run_actions()
+        if self.inspection is not None and not self._is_closing:
+            self.inspection.work(_INSPECTION_S)
 
     def _load_up_to(self, seq: int) -> None:
         while (block := self._journal.read_block(self._block_rows_max)) is not None:

@@ -110,7 +110,7 @@ def make_equal(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Seque
     wrong: Sequence[str] | str = chosen
     for _ in range(_ATTEMPTS_MAX):
         _rebuild_at_once(store, project_id, rollup, wrong)
-        _wait_for_inserts(store)  # whose events the rebuild may have counted, and whose views come later
+        wait_for_inserts(store)  # whose events the rebuild may have counted, and whose views come later
         if not (wrong := find_lasting(store, project_id, rollup, chosen)):
             return
         time.sleep(random.uniform(0, _POLL_S))  # noqa: S311 - another server may repair the same parts in step with us
@@ -125,7 +125,7 @@ def find_lasting(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Seq
     """
     wrong = _find_wrong(store, project_id, rollup, chosen)
     if wrong and not store.is_embedded:
-        _wait_for_inserts(store)
+        wait_for_inserts(store)
         still_wrong = set(_find_wrong(store, project_id, rollup, chosen))
         wrong = [part for part in wrong if part in still_wrong]
     return wrong
@@ -156,8 +156,8 @@ def _rebuild_at_once(store: ClickHouse, project_id: str, rollup: Rollup, chosen:
     _wait_for_end(store, "rebuild.deletions", _DELETION_MAX_S, {"table": rollup.table})
 
 
-def _wait_for_inserts(store: ClickHouse) -> None:
-    """Wait until the inserts that run now have ended, whoever's they are."""
+def wait_for_inserts(store: ClickHouse) -> None:
+    """Wait until the inserts that run now have ended, whoever's they are. Raises StoreUnavailableError."""
     _wait_for_end(store, "rebuild.inserts", _INSERT_MAX_S, {})
 
 

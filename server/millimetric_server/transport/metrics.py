@@ -11,6 +11,8 @@ from prometheus_client.registry import Collector
 from millimetric_server.call import Deps
 from millimetric_server.journal.ledger import Account
 from millimetric_server.places import Places
+from millimetric_server.store.inspection import Inspection
+from millimetric_server.store.rollups import ROLLUPS
 
 _REQUESTS = Counter("millimetric_requests", "Calls by outcome.", ("rpc", "door", "reason"))
 _SECONDS = Histogram(
@@ -71,9 +73,37 @@ class ServerCollector(Collector):
             "Looks into the control database for a key, project or origin that this server did not know.",
             self._deps.directory.looks,
         )
+        if self._deps.loader.inspection is not None:
+            yield from _describe_inspection(self._deps.loader.inspection)
         yield CounterMetricFamily(
             "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts
         )
+
+
+def _describe_inspection(inspection: Inspection) -> Iterable[Metric]:
+    found = inspection.findings
+    broken = GaugeMetricFamily(
+        "millimetric_store_broken_parts", "Parts that ClickHouse could not read and set aside.", labels=("table",)
+    )
+    for table in ("events", *(rollup.table for rollup in ROLLUPS)):
+        broken.add_metric((table,), len(found.broken_parts.get(table, ())))
+    yield broken
+    wrong = GaugeMetricFamily(
+        "millimetric_rollups_wrong",
+        "Days and sessions that differ from their events and can't be rebuilt from them.",
+        labels=("part",),
+    )
+    wrong.add_metric(("days",), len(found.lost_days))
+    wrong.add_metric(("sessions",), sum(found.lost_sessions.values()))
+    yield wrong
+    yield CounterMetricFamily(
+        "millimetric_rollups_rebuilt", "Days and sessions that differed and were rebuilt.", inspection.rebuilt
+    )
+    yield GaugeMetricFamily(
+        "millimetric_store_inspected_timestamp_seconds",
+        "When the store was last looked at wholly (Unix time); 0 is never.",
+        found.checked_at,
+    )
 
 
 def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
