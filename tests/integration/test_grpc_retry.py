@@ -3,13 +3,16 @@
 import itertools
 import json
 import subprocess
+from collections.abc import Callable
 from typing import Any
 
 import grpc
 import pytest
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.status_pb2 import Status
 from reads import read_reason, wait_for_key
 
-from millimetric.v1 import ingest_service_pb2
+from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.records import RateLimit
 from millimetric_server.control.store import open_control_store
 from support.go_program import build_go_program
@@ -99,3 +102,30 @@ def test_a_refusal_that_time_does_not_change_names_no_time(server: ServerProcess
     code, reason, trailers = expect_refusal(server, "sk_live_00000000_" + "x" * 43)
     assert (code, reason) == ("UNAUTHENTICATED", "INVALID_API_KEY")
     assert "grpc-retry-pushback-ms" not in trailers
+
+
+@pytest.mark.parametrize(
+    ("is_bad", "bad_events"),
+    [
+        (lambda _number: True, "0-999"),
+        (lambda number: number % 2 == 0, ",".join(str(number) for number in range(0, 1000, 2))),
+        (lambda number: number < 3, ""),  # there is room for all fields
+    ],
+)
+def test_bad_events_are_told_within_the_trailers_that_clients_take(
+    server: ServerProcess, keys: ProjectKeys, is_bad: Callable[[int], bool], bad_events: str
+) -> None:
+    """Clients on grpc-core refuse more than 8 KiB, some at random: RESOURCE_EXHAUSTED, which a policy would repeat."""
+    good, bad = event_pb2.Event(event="tick"), event_pb2.Event(url="no url")
+    events = [bad if is_bad(number) else good for number in range(1000)]
+    request, metadata = ingest_service_pb2.BatchRequest(events=events), (("authorization", f"Bearer {keys.secret}"),)
+    with grpc.insecure_channel(server.grpc_address) as channel, pytest.raises(grpc.RpcError) as caught:
+        ingest_service_pb2_grpc.IngestServiceStub(channel).Batch(request, metadata=metadata, timeout=20)
+    assert (caught.value.code().name, read_reason(caught.value)) == ("INVALID_ARGUMENT", "INVALID_PAYLOAD")
+    trailers = dict(caught.value.trailing_metadata())
+    status = Status.FromString(trailers["grpc-status-details-bin"])
+    info, violations = ErrorInfo(), BadRequest()
+    assert status.details[0].Unpack(info)
+    assert status.details[1].Unpack(violations)
+    assert info.metadata.get("bad_events", "") == bad_events
+    assert [one.field for one in violations.field_violations][:2] == ["events[0].event", "events[0].url"]

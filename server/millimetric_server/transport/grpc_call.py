@@ -14,7 +14,7 @@ from millimetric_server.errors import AppError, Reason
 from millimetric_server.messages import Message
 from millimetric_server.transport.boundary import REQUEST_ID_HEADER, read_request_id
 from millimetric_server.transport.codec_proto import decode_proto
-from millimetric_server.transport.error_details import make_details
+from millimetric_server.transport.error_details import make_details, shorten
 
 # gRFC A6: a client with a retry policy waits for so many milliseconds, or does not try again.
 _PUSHBACK, _NEVER = "grpc-retry-pushback-ms", "-1"
@@ -78,7 +78,7 @@ def read_request_name(context: grpc.ServicerContext) -> Metadata:
 def make_trailers(error: AppError, code: grpc.StatusCode) -> Metadata:
     """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
     status = Status(code=code.value[0], message=error.message)
-    for detail in make_details(error):
+    for detail in make_details(shorten(error)):
         status.details.add().Pack(detail)
     details = ("grpc-status-details-bin", status.SerializeToString())
     if error.retry_after_s is not None:

@@ -1,6 +1,7 @@
 """Reflection, as v1 and v1alpha: the same messages under two names. On a few threads of its own, and not for long."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from millimetric.v1 import error_reason_pb2
 from millimetric_server.errors import AppError, Reason
+from millimetric_server.transport.boundary import make_internal_error, make_request_id
 from millimetric_server.transport.grpc_call import refuse
+
+log = logging.getLogger(__name__)
 
 SERVICE_NAMES = ("grpc.reflection.v1.ServerReflection", reflection.SERVICE_NAME)
 # Described because callers meet them, though no method names them: the words and the details of errors.
@@ -50,6 +54,12 @@ class ReflectionMethods:
         timer.start()
         try:
             yield from self._servicer.ServerReflectionInfo(requests, context)
+        except grpc.RpcError:
+            raise  # the caller is gone
+        except Exception:
+            request_id = make_request_id()
+            log.exception("gRPC reflection: a fault [%s]", request_id)
+            refuse(context, make_internal_error(request_id))
         finally:
             timer.cancel()
             self._places.release()

@@ -1,18 +1,21 @@
 """Unary calls over gRPC: who calls is checked by the metadata, before the message is read."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
 from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.errors import AppError
-from millimetric_server.transport.boundary import admit, charge_refusal, refuse, run, wait_blocking
+from millimetric_server.transport.boundary import admit, charge_refusal, make_internal_error, refuse, run, wait_blocking
 from millimetric_server.transport.codec_proto import encode_proto
 from millimetric_server.transport.grpc_call import decode_body, make_call
 from millimetric_server.transport.grpc_call import refuse as end
 from millimetric_server.transport.grpc_ending import CallsInWork
 from millimetric_server.transport.grpc_pool import Admitted
 from millimetric_server.transport.metrics import count_request
+
+log = logging.getLogger(__name__)
 
 COMPRESSED_FROM_BYTES = 8 * 1024
 
@@ -47,7 +50,18 @@ class UnaryMethod(Doorkeeper):
         self._body_bytes_max = body_bytes_max
 
     def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
-        """Carry out a call; all checks are made again, now that it is whole."""
+        """Carry out a call; whatever goes wrong, its caller learns no text of an exception."""
+        try:
+            return self._answer(request, context)
+        except Exception:
+            if context.code() is not None:  # type: ignore[attr-defined]  # refused, which is no fault
+                raise
+            request_id = request.caller.request_id
+            log.exception("%s over grpc: a fault [%s]", self._rpc.name, request_id)
+            end(context, make_internal_error(request_id))
+
+    def _answer(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
+        """All checks are made again, now that the call is whole."""
         call: Call = request.caller
         call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
         call.body_bytes = len(request.message)
