@@ -71,6 +71,7 @@ def main() -> None:
       python -m bench chaos                impatient callers, outages and kills
       python -m bench fuzz                 inputs that nobody would write
       python -m bench reads                questions about ten million events
+      python -m bench sharing              what one project's heavy reads cost another
       python -m bench syncs                what it costs that ClickHouse's copy is on the disk
     """  # noqa: D301 - \b is click's mark for a block that is not wrapped
 
@@ -337,6 +338,34 @@ def syncs(*, data_dir: str, blocks: int, save: bool) -> None:
     with _Steps("syncs", len(SIZES)) as advance:
         result = measure(data_dir, blocks, advance)
     _finish("syncs", machine, tables.make_sync_tables(result), result, save=save)
+
+
+@main.command()
+@click.option(
+    "--events",
+    type=click.IntRange(20_000, 100_000_000),
+    default=3_000_000,
+    show_default=True,
+    help="Events of the project with the heavy reads.",
+)
+@click.option("--seconds", type=click.FloatRange(2, 300), default=15.0, show_default=True, help="Length of each phase.")
+@_data_dir
+@_repeats
+@_save
+def sharing(*, save: bool, data_dir: str, **options: Any) -> None:
+    """Ask 50 heavy questions of one project at a time, and watch another project's Track and light Stats.
+
+    Quiet and busy phases take turns on one server with the embedded engine, which has all cores:
+    100 Track calls a second and a Stats every half second over gRPC. Aims: the busy p99 of Track
+    is within 2 times of the quiet one, and each light Stats is answered within 2 s.
+    """
+    from bench.progress import Meter
+    from bench.sharing import Plan, measure
+
+    plan, machine = Plan(data_parent=data_dir, **options), describe_machine()
+    with Meter(_CONSOLE) as show:
+        result = measure(plan, show)
+    _finish("sharing", machine, tables.make_sharing_tables(result), result, save=save)
 
 
 def _make_plan(

@@ -14,6 +14,7 @@ from bench.process import Figure
 from bench.reading import Measure as ReadMeasure
 from bench.reading import Reads, Round
 from bench.results import Table
+from bench.sharing import Sharing
 from bench.soak import Soak
 from bench.syncs import WAYS, Syncs
 
@@ -168,6 +169,38 @@ def make_outage_tables(outage: Outage) -> list[Table]:
     columns = ("reads refused", "refused p50 ms", "refused max ms", "caught up s")
     rows = [_tell_phase(one) for one in outage.phases]
     return [Table(caption, ("ClickHouse", "phase", "seconds", *_ANSWERS, *columns), rows)]
+
+
+def make_sharing_tables(sharing: Sharing) -> list[Table]:
+    """One line for each phase, and what they come to."""
+    caption = (
+        "Track (100 a second) and light Stats of one project over gRPC, quiet and beside 50 callers of heavy Stats of "
+        f"another. Busy p99 of Track: {sharing.track_p99_ratio:.2f} times the quiet one, by medians."
+    )
+    head = (
+        "phase",
+        "Track calls",
+        "errors",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "Stats calls",
+        "p50 ms",
+        "max ms",
+        "heavy reads",
+    )
+    rows = [
+        (
+            "busy" if one.is_busy else "quiet",
+            *_tell_answers(one.track),
+            str(one.stats_calls),
+            f"{one.stats_p50_ms:.1f}",
+            f"{one.stats_max_ms:.0f}",
+            ", ".join(f"{count} {outcome}" for outcome, count in sorted(one.heavy.items())) or "-",
+        )
+        for one in sharing.phases
+    ]
+    return [Table(caption, head, rows)]
 
 
 def make_reads_tables(reads: Reads) -> list[Table]:

@@ -27,6 +27,7 @@ from millimetric_server.store.faults import (
 )
 from millimetric_server.store.fence import PLACE, Fence
 from millimetric_server.store.insert import Insert
+from millimetric_server.store.priority import run_behind
 from millimetric_server.store.read_pool import ReadLimits, ReadPool, ReadRoom
 
 Rows = Sequence[Sequence[Any]]
@@ -41,6 +42,8 @@ _LONG_TIMEOUT_S = 12 * 3600
 
 
 _COPY_BYTES = 1024 * 1024
+# Work without an end of its own for so many queries at once, each with a thread for each core.
+_WAITERS, _WAIT = 6, "SELECT sleepEachRow(0.02) FROM numbers_mt(32)"
 
 
 class ClickHouse:
@@ -76,14 +79,36 @@ class ClickHouse:
         """
         if self.is_embedded:
             self._prepare_folders(Path(urlsplit(self.url).path))
-        with _empty_working_directory() if self.is_embedded else contextlib.nullcontext():
-            try:
-                client = self._connect(database=None)
-                client.command(f"CREATE DATABASE IF NOT EXISTS {_quote(self.database)}")
+            with _empty_working_directory():
+                run_behind(self._open)
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        try:
+            client = self._connect(database=None)
+            client.command(f"CREATE DATABASE IF NOT EXISTS {_quote(self.database)}")
+            client.close()
+            self._client()
+            if self.is_embedded:
+                self._begin_threads()
+        except Exception as error:
+            raise StoreUnavailableError(describe_fault(error)) from error
+
+    def _begin_threads(self) -> None:
+        """Have the engine make its threads now, by this thread, whose priority they take over and keep."""
+
+        def wait() -> None:
+            with contextlib.suppress(ClickHouseError, OSError, RuntimeError):  # it is no more than a preparation
+                client = self._connect(self.database)
+                client.query(_WAIT, settings={"max_threads": os.cpu_count() or 1, "max_block_size": 1})
                 client.close()
-                self._client()
-            except Exception as error:
-                raise StoreUnavailableError(describe_fault(error)) from error
+
+        waiters = [threading.Thread(target=wait, name="store-begin") for _ in range(_WAITERS)]
+        for waiter in waiters:
+            waiter.start()
+        for waiter in waiters:
+            waiter.join()
 
     @staticmethod
     def _prepare_folders(engine: Path) -> None:

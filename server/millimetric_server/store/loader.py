@@ -1,8 +1,6 @@
 """Moves events from the journal into ClickHouse: in order, in blocks, each exactly once."""
 
-import contextlib
 import logging
-import os
 import random
 import threading
 import time
@@ -24,6 +22,7 @@ from millimetric_server.store.faults import FENCED, FencedError, StoreUnavailabl
 from millimetric_server.store.fence import claim_fence
 from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.migrations import SchemaError, migrate
+from millimetric_server.store.priority import lower_priority
 from millimetric_server.workers import Worker, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
@@ -32,7 +31,6 @@ Result = TypeVar("Result")
 
 WAITERS, WAITERS_MAX = "waits_for_the_store", 128
 _BACKOFF_MAX_S = 5.0
-_NICENESS = 10
 _TICK_S = 1.0
 _FIRST_TRY_S = 2.0
 _PRUNE_EVERY_S = 60.0
@@ -168,8 +166,7 @@ class Loader:
         self._is_in_charge = True
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):  # where threads have priorities: answers come first
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        lower_priority()
         while True:
             try:
                 pause_s = self._take_turn()
