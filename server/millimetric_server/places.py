@@ -39,7 +39,7 @@ class Places:
 
     @property
     def refused(self) -> Mapping[str, int]:
-        """How many calls of each project found no place, since the start."""
+        """How many calls of each project that took a place found none, since the start."""
         with self._lock:
             return dict(self._refused)
 
@@ -52,6 +52,7 @@ class Places:
                 return False
             self._held[project_id] += 1
             self._taken += 1
+            self._refused.setdefault(project_id, 0)  # a counter that begins at 0 shows its first step
             self.on_change(self._taken)
             return True
 

@@ -70,5 +70,5 @@ def test_who_finds_none_is_told_when_to_come_back_and_counted() -> None:
                 pass
     assert caught.value.reason is Reason.OVERLOADED
     assert caught.value.retry_after_s
-    assert places.refused == {"b": 2}
+    assert places.refused == {"a": 0, "b": 2}
     assert places.taken == 0
