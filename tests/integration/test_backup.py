@@ -208,8 +208,8 @@ def test_a_caller_who_goes_takes_the_backup_along(saved: Saved, tmp_path: Path) 
 
 def test_two_backups_at_once_are_told_apart(saved: Saved, tmp_path: Path) -> None:
     server, _, _ = saved
-    with ThreadPoolExecutor(4) as callers:
-        results = list(callers.map(lambda number: run_cli(server, "backup", str(tmp_path / str(number))), range(4)))
+    with ThreadPoolExecutor(2) as callers:
+        results = list(callers.map(lambda number: run_cli(server, "backup", str(tmp_path / str(number))), range(2)))
     for number, (code, _, errors) in enumerate(results):
         assert (tmp_path / str(number)).exists() == (code == 0)
         assert code == 0 or "Another backup is being taken" in errors

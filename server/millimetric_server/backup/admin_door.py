@@ -107,7 +107,7 @@ class AdminDoor:
             return Answer(error=str(error))
         except _EndingError:
             return Answer(error="The server shuts down: there is no backup.")
-        except BrokenPipeError:
+        except (ConnectionError, TimeoutError):
             log.warning("backup: broken off, because whoever asked for it is gone")
             raise
         except OSError as error:
