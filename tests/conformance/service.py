@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -71,7 +72,7 @@ def _make_method(
         response,
         frozenset({KeyKind.SECRET}),
         handler,
-        lambda message, _call: message,
+        lambda message, _call: SimpleNamespace(message=message, format=None),  # exports are asked for theirs
         shape=shape,
     )
 
@@ -92,7 +93,7 @@ def _make_method(
 
 def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], Steps]:
     def answer(call: Call, _deps: Deps) -> Steps:
-        definition = call.request.response_definition
+        definition = call.request.message.response_definition
         info = _make_info(service, call)
         _keep_metadata(definition)
         if definition.response_delay_ms:
@@ -106,7 +107,7 @@ def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], Steps]:
 
 def _make_stream(service: Any) -> Callable[[Call, Deps], Steps]:
     def answer(call: Call, _deps: Deps) -> Steps:
-        definition = call.request.response_definition
+        definition = call.request.message.response_definition
         info = _make_info(service, call)
         _keep_metadata(definition)
         responses = []
@@ -161,7 +162,7 @@ def _make_info(service: Any, call: Call) -> Any:
         info.timeout_ms = int(text)
     elif (text := call.headers.get("grpc-timeout")) is not None:
         info.timeout_ms = int(int(text[:-1]) * {"H": 3.6e6, "M": 6e4, "S": 1e3, "m": 1, "u": 1e-3, "n": 1e-6}[text[-1]])
-    info.requests.add().Pack(call.request)
+    info.requests.add().Pack(call.request.message)
     return info
 
 
