@@ -96,14 +96,18 @@ def ask(channel: grpc.Channel, keys: ProjectKeys) -> Any:
     return stub.Stats.future(query_service_pb2.StatsRequest(), metadata=metadata(keys.read), timeout=_TIMEOUT_S)
 
 
-def read_taken(server: ServerProcess) -> dict[str, float]:
+def read_taken(server: ServerProcess) -> Counter[str]:
     return read_metric(server, "millimetric_places_taken")
 
 
-def read_metric(server: ServerProcess, name: str) -> dict[str, float]:
-    lines = httpx.get(server.metrics_url, timeout=_TIMEOUT_S).text.splitlines()
-    found = [line.removeprefix(f"{name}{{").split("} ") for line in lines if line.startswith(f"{name}{{")]
-    return {labels.split('"')[1]: float(value) for labels, value in found}
+def read_metric(server: ServerProcess, name: str) -> Counter[str]:
+    """The metric by its first label, `kind`; all projects together."""
+    found: Counter[str] = Counter()
+    for line in httpx.get(server.metrics_url, timeout=_TIMEOUT_S).text.splitlines():
+        if line.startswith(f"{name}{{"):
+            labels, value = line.removeprefix(f"{name}{{").split("} ")
+            found[labels.split('"')[1]] += int(float(value))
+    return found
 
 
 def expect_refusal(error: grpc.RpcError) -> None:
