@@ -27,6 +27,7 @@ _LOOKS = re.compile(r"^millimetric_directory_looks_total (\S+)$", re.MULTILINE)
 _EVENT = {"event": "first_call"}
 _METHOD = "/millimetric.v1.IngestService/Track"
 FLOOD, FLOOD_CALLERS = 2000, 8
+REFUSED = {401, 429}  # 429: so many calls of this address were refused that they are told to wait
 LOOKS_PER_S, LOOKS_AT_ONCE = 20, 20
 
 
@@ -145,7 +146,7 @@ def test_a_flood_of_unknown_keys_makes_few_looks_and_stops_nobody(server: Server
     with ThreadPoolExecutor(FLOOD_CALLERS) as callers:
         statuses = set().union(*callers.map(flood, range(FLOOD_CALLERS)))
     looks, seconds = count_looks(server) - before, time.monotonic() - began_s
-    assert statuses == {401}
+    assert statuses <= REFUSED
     assert looks <= LOOKS_AT_ONCE + LOOKS_PER_S * seconds + 1, (looks, seconds)
     assert looks < FLOOD / 2, (looks, seconds)
     assert track_rest(server, keys.secret) == "ok"
@@ -158,7 +159,7 @@ def test_one_unknown_key_is_looked_for_once_however_often_it_comes(server: Serve
     time.sleep(0.2)
     before = count_looks(server)
     unknown = f"sk_live_feedbeef_{'x' * 43}"
-    assert {track_rest(server, unknown) for _ in range(20)} == {"invalid_api_key"}
+    assert {track_rest(server, unknown) for _ in range(20)} <= {"invalid_api_key", "rate_limited"}
     assert count_looks(server) - before <= 1
 
 
@@ -170,7 +171,7 @@ def test_a_revoked_key_is_refused_soon_and_stays_refused(server: ServerProcess) 
     code, _, errors = run_cli(server, "key", "revoke", keys.public.split("_")[2])
     assert code == 0, errors
     deadline_s = time.monotonic() + 10
-    while httpx.post(url, json=_EVENT, headers=headers).status_code != 401:
+    while httpx.post(url, json=_EVENT, headers=headers).status_code not in REFUSED:
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
-    assert {httpx.post(url, json=_EVENT, headers=headers).status_code for _ in range(10)} == {401}
+    assert {httpx.post(url, json=_EVENT, headers=headers).status_code for _ in range(10)} <= REFUSED
