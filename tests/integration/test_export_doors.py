@@ -146,7 +146,9 @@ def open_grpc(server: ServerProcess, key: str, **fields: Any) -> Iterator[Any]:
 @contextlib.contextmanager
 def open_rest(server: ServerProcess, key: str, **params: str) -> Iterator[httpx.Response]:
     url = f"{server.base_url}/v1/export"
-    with httpx.stream("GET", url, params=params, headers=bearer(key), timeout=60) as answer:
+    with httpx.stream(
+        "GET", url, params=params, headers=bearer(key) | {"Accept-Encoding": "identity"}, timeout=60
+    ) as answer:
         yield answer
 
 
