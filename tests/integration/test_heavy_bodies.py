@@ -120,3 +120,21 @@ def test_others_are_answered_while_a_heavy_body_is_read(
         assert not all(task.done() for task in heavy)
         for task in heavy:
             task.result()
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_far_beyond_the_limit_is_not_held(
+    server: ServerProcess, keys: tuple[ProjectKeys, ProjectKeys], compression: grpc.Compression
+) -> None:
+    """The gRPC library refuses it by its length, packed or unpacked: with its code, and no reason of ours."""
+    assert server.process is not None
+    reset_memory_peak(server.process.pid)
+    before = read_memory_peak(server.process.pid)
+    with grpc.insecure_channel(server.grpc_address, [("grpc.max_send_message_length", -1)]) as channel:
+        track = channel.unary_unary(_METHODS[TrackRequest])
+        metadata = tuple(_bearer(keys[0].secret).items())
+        for _ in range(3):
+            with pytest.raises(grpc.RpcError) as refused:
+                track(bytes(200_000_000), _TIMEOUT_S, metadata, compression=compression)
+            assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert read_memory_peak(server.process.pid) - before < 100_000_000

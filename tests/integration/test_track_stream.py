@@ -8,9 +8,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grpc
-import httpx
 import pytest
-from reads import bearer, count_everywhere, read_reason, wait_for_key, wait_until
+from reads import count_everywhere, read_reason, wait_for_key, wait_until
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.store import open_control_store
@@ -242,10 +241,3 @@ def test_sigterm_ends_a_stream_behind_what_it_answered() -> None:
         assert ended == [([], grpc.StatusCode.UNAVAILABLE, "OVERLOADED")]
         server.start()
         assert count_everywhere(server, keys) == dict.fromkeys(("events", "rollup", "sessions"), 1)
-
-
-def test_over_http_there_is_no_such_method(server: ServerProcess, keys: ProjectKeys) -> None:
-    answer = httpx.post(
-        f"{server.base_url}{_METHOD}", headers=bearer(keys.secret) | {"Content-Type": "application/connect+proto"}
-    )
-    assert answer.status_code == 404
