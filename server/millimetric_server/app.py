@@ -1,16 +1,10 @@
 """The composition root: builds every part, starts them in order, and stops them in the opposite one."""
 
-import asyncio
 import contextlib
 import logging
-import os
-import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
-
-import uvicorn
 
 from millimetric_server.backup.admin_door import AdminDoor
 from millimetric_server.backup.moment import clear_leftovers
@@ -23,7 +17,7 @@ from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_lock import lock_server_folders
-from millimetric_server.folder_watch import LOOK_EVERY_S, FolderWatch, list_watched
+from millimetric_server.folder_watch import FolderWatch, list_watched
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
@@ -32,6 +26,7 @@ from millimetric_server.limiter import Limiter
 from millimetric_server.places import Places
 from millimetric_server.refusals import Refusals
 from millimetric_server.server_secrets import load_secrets
+from millimetric_server.serving import Serving
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.loader import WAITERS, Loader
@@ -41,22 +36,13 @@ from millimetric_server.store.time_zones import read_zones
 from millimetric_server.transport.boundary import flush_log
 from millimetric_server.transport.grpc import GrpcDoor
 from millimetric_server.transport.http import HttpApp
-from millimetric_server.transport.http_connection import (
-    make_connection_class,
-    read_connection_limits,
-    sweep_connections,
-)
 from millimetric_server.transport.listening import explain_bind
 from millimetric_server.transport.metrics import ServerCollector
 from millimetric_server.transport.metrics_door import MetricsDoor
-from millimetric_server.workers import WorkerDiedError
 
 log = logging.getLogger(__name__)
 
-_GEOIP_CHECK_S = 30.0
-_LAST_WORDS_S = 2  # for the answers to calls that are given up
 _HANGING_S = 1.0  # for threads that ask a ClickHouse server and get no answer
-_DEATH_GRACE_S = 10.0  # beyond a shutdown's time
 
 
 class Server:
@@ -65,8 +51,6 @@ class Server:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._closing = contextlib.ExitStack()
-        self._dead_worker = ""
-        self._is_serving = False  # and SIGTERM is an orderly end
         try:
             self.deps = self._build()
             self._open_doors()
@@ -80,8 +64,9 @@ class Server:
         Raises WorkerDiedError, after the same shutdown, when a thread that the server can't do without has ended.
         """
         deps, settings = self.deps, self._settings
+        serving = Serving(settings, deps, self._http, self._http_socket, self._grpc, self._folder_watch)
         for worker in deps.workers:
-            worker.on_death = self._note_death
+            worker.on_death = serving.note_death
         with self._closing:
             self._closing.callback(flush_log)
             deps.directory.start()
@@ -102,28 +87,10 @@ class Server:
                 self._metrics.start()
                 where += f", metrics on {self._metrics.host}:{self._metrics.port}"
             log.info("%s", where)
-            with _event_loop_policy():
-                asyncio.run(self._serve_http())
-        if self.deps.store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
-            end_process_after(_HANGING_S, 1 if self._dead_worker else 0)
-        if self._dead_worker:
-            raise WorkerDiedError(self._explain_death())
-
-    def _explain_death(self) -> str:
-        for worker in self.deps.workers:
-            if worker.reason:
-                return f"The server ended: {worker.reason}"
-        return (
-            f"The server ended because its {self._dead_worker} stopped, see the log above. "
-            "Start it again: acknowledged events are durable."
-        )
-
-    def _note_death(self, worker: str) -> None:
-        """End this process in order, or in any case, because a worker's thread has ended."""
-        self._dead_worker = worker
-        end_process_after(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, 1)
-        if self._is_serving:
-            os.kill(os.getpid(), signal.SIGTERM)
+            serving.run()
+        if deps.store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
+            end_process_after(_HANGING_S, 1 if serving.dead_worker else 0)
+        serving.raise_if_dead()
 
     @property
     def grpc_port(self) -> int:
@@ -222,96 +189,6 @@ class Server:
         )
         self.deps.loader.waiters.on_change = self._grpc.lend_threads
 
-    async def _serve_http(self) -> None:
-        timeout_s = self._settings.shutdown_timeout_s
-        http = _QuietServer(
-            uvicorn.Config(
-                self._http,
-                http=make_connection_class(read_connection_limits(self._settings)),
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                proxy_headers=False,
-                server_header=False,
-                timeout_graceful_shutdown=timeout_s + _LAST_WORDS_S,
-            )
-        )
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        self._is_serving = True
-        if self._dead_worker:  # already
-            stop.set()
-        serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
-        watching = asyncio.create_task(self._watch_geoip())
-        sweeping = asyncio.create_task(sweep_connections(lambda: http.server_state.connections))
-        watching_files = asyncio.create_task(self._watch_files())
-        await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            self._dead_worker = "HTTP door"
-        self._http.health.is_ending = True
-        self._grpc.announce_end()
-        self._bound_shutdown()
-        await self._drain(stop, serving)
-        log.info("shutting down: finishing calls, then loading what the journal holds")
-        watching.cancel()
-        watching_files.cancel()
-        http.should_exit = True
-        doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
-        if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:
-            log.warning("calls that take longer are ended")
-            await asyncio.to_thread(self._give_up_calls)
-        await doors
-        sweeping.cancel()
-
-    async def _drain(self, stop: asyncio.Event, serving: "asyncio.Task[None]") -> None:
-        """Take calls until balancers have seen that this server is going, or a second signal comes."""
-        drain_s = self._settings.shutdown_drain_s
-        if not drain_s or serving.done() or self._dead_worker:
-            return
-        log.info("going: calls are taken for %d s more, or until the next signal", drain_s)
-        stop.clear()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), drain_s)
-
-    def _give_up_calls(self) -> None:
-        """Answer the calls that take too long, so that none of them is cut off without a word."""
-        self.deps.loader.give_up_waiting()
-        self.deps.store.reads.give_up()
-
-    def _bound_shutdown(self) -> None:
-        """End this process in any case when the shutdown hangs. What was acknowledged is in the journal."""
-        settings = self._settings
-        end_process_after(
-            settings.shutdown_drain_s + 2 * settings.shutdown_timeout_s + _LAST_WORDS_S + _DEATH_GRACE_S, 1
-        )
-
-    async def _watch_files(self) -> None:
-        while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            try:
-                await asyncio.to_thread(self._folder_watch.look)
-            except Exception:
-                log.exception("the server's files can't be looked at")
-
-    async def _watch_geoip(self) -> None:
-        while True:
-            await asyncio.sleep(_GEOIP_CHECK_S)
-            try:
-                await asyncio.to_thread(self.deps.countries.reload_if_replaced)
-            except Exception:
-                log.exception("the country database can't be looked at; the one in memory stays")
-
-
-class _QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the shutdown's order is ours."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
 
 def find_geoip_db(settings: Settings) -> Path | None:
     """The configured country database, or the one that set-up put into the data folder."""
@@ -345,14 +222,3 @@ def _listen(host: str, port: int) -> socket.socket:
         raise OSError(explain_bind("HTTP", host, port, error)) from error
     listener.listen(2048)
     return listener
-
-
-@contextlib.contextmanager
-def _event_loop_policy() -> Iterator[None]:
-    import uvloop
-
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    try:
-        yield
-    finally:
-        asyncio.set_event_loop_policy(None)
