@@ -50,7 +50,7 @@ def send(server: ServerProcess, keys: ProjectKeys, name: str, count: int = _EVEN
 
 def copy_folder(server: ServerProcess) -> Path:
     copy = Path(tempfile.mkdtemp(prefix="millimetric-", dir=fast_folder()))
-    shutil.copytree(server.data_dir, copy, dirs_exist_ok=True)
+    shutil.copytree(server.data_dir, copy, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.sock"))
     (copy / "server.log").unlink()
     return copy
 
