@@ -21,6 +21,7 @@ from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.errors import AppError
 from millimetric_server.handlers import HANDLERS
 from millimetric_server.limiter import Limiter
 from millimetric_server.server_secrets import ServerSecrets
@@ -244,6 +245,18 @@ def test_callers_that_give_up_while_clickhouse_is_away_stop_nobody(engine: Engin
     for promise in waiting:
         assert promise.exception(30) is not None
     engine.append(make_row(event_id="afterwards"))
+
+
+def test_readiness_sees_a_dead_worker(engine: Engine, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die() -> float:
+        raise SystemExit
+
+    assert asyncio.run(caller.call(HttpCall("GET", "/readyz"))) == (200, False)
+    monkeypatch.setattr(engine.loader, "_take_turn", die)
+    engine.loader.notify()
+    engine.loader.worker.join(30)
+    assert asyncio.run(caller.call(HttpCall("GET", "/readyz"))) == (503, False)
+    assert isinstance(engine.loader.wait_loaded(1).exception(10), AppError)
 
 
 def _to_camel_case(name: str) -> str:
