@@ -214,7 +214,6 @@ def _rewrite_month(store: ClickHouse, scope: Scope, work: WorkTables, month: int
             statement.replace("%ANSWERS%", f"{store.database}.{work.answers}")
             .replace("%DAYS%", work.days)
             .replace("%SESSIONS%", work.sessions)
-            .replace("%MONTH%", str(month))
         )
         store.command(statement, parameters | {"month": month}, mutations_sync=0)
     _wait_for_rewrite(store, work)

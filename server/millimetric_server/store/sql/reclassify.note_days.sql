@@ -1,5 +1,6 @@
 -- Which days of the roll-up will change? Kept in %DAYS% before the first row does, so that a crash loses nothing.
--- Parameters: month, and those of %ROWS%; %ANSWERS% holds the new attributions by %KEY%. Reads one partition.
+-- Parameters: month, and those of %ROWS%; %ANSWERS% holds the new attributions by %KEY%. Reads the
+-- project's range of the month.
 INSERT INTO %DAYS%
 SELECT DISTINCT toDate(timestamp, 'UTC')
 FROM events

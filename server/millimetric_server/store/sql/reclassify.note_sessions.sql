@@ -1,5 +1,5 @@
 -- Which sessions will change? Kept in %SESSIONS%, as reclassify.note_days does with days.
--- Parameters: month, and those of %ROWS%. Reads one partition.
+-- Parameters: month, and those of %ROWS%. Reads the project's range of the month.
 INSERT INTO %SESSIONS%
 SELECT DISTINCT session_id
 FROM events

@@ -1,6 +1,7 @@
 -- Gives a month's events their new attribution. A mutation: each part changes as a whole or not at all, and the views
 -- do not see it. A row whose day or session was not noted, since it came in only now, is left for the next run.
--- Parameters: rule_set, and those of %ROWS%. Reads and rewrites one partition, of which only the columns named.
+-- Parameters: month, rule_set, and those of %ROWS%. Reads the project's range of the month, and rewrites the parts that have
+-- such rows, of which only the columns named.
 ALTER TABLE events UPDATE
     source = joinGet('%ANSWERS%', 'source', %KEY%),
     medium = joinGet('%ANSWERS%', 'medium', %KEY%),
@@ -8,8 +9,7 @@ ALTER TABLE events UPDATE
     source_confidence = joinGet('%ANSWERS%', 'source_confidence', %KEY%),
     source_rule_id = joinGet('%ANSWERS%', 'source_rule_id', %KEY%),
     rule_set = {rule_set:String}
-IN PARTITION %MONTH%
-WHERE %ROWS% AND isNotNull(joinGetOrNull('%ANSWERS%', 'source_rule_id', %KEY%))
+WHERE toYYYYMM(timestamp) = {month:UInt32} AND %ROWS% AND isNotNull(joinGetOrNull('%ANSWERS%', 'source_rule_id', %KEY%))
     AND (
         NOT joinGet('%ANSWERS%', 'is_rolled_up', %KEY%)
         OR (
