@@ -95,11 +95,12 @@ class Serving:
         if self.dead_worker:  # already
             stop.set()
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
-        sweeping = asyncio.create_task(sweep_connections(lambda: http.server_state.connections))
-        looking = asyncio.gather(
+        watching = (
+            sweep_connections(lambda: http.server_state.connections),
             _repeat(_GEOIP_CHECK_S, self._deps.countries.reload_if_replaced, "the country database"),
             _repeat(LOOK_EVERY_S, self._folder_watch.look, "the server's files"),
         )
+        sweeping, *looking = (asyncio.create_task(one) for one in watching)
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             self.dead_worker = "HTTP door"
@@ -108,7 +109,8 @@ class Serving:
         self._bound_shutdown()
         await self._drain(stop, serving)
         log.info("shutting down: finishing calls, then loading what the journal holds")
-        looking.cancel()
+        for look in looking:
+            look.cancel()
         http.should_exit = True
         doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
         if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:
