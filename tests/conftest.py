@@ -16,7 +16,9 @@ settings.load_profile("default")
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
     """One running server for all tests that do not stop it; each test makes its own project."""
-    with ServerProcess(environ={"MILLIMETRIC_LOG_LEVEL": "debug"}) as process:
+    # All tests call from one address, and most of them are refused on purpose.
+    environ = {"MILLIMETRIC_LOG_LEVEL": "debug", "MILLIMETRIC_RATE_LIMITS": "refused=off"}
+    with ServerProcess(environ=environ) as process:
         yield process
 
 

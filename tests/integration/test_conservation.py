@@ -32,7 +32,7 @@ def read_ledger(server: ServerProcess, project_id: str) -> tuple[int, Counter[st
                 name = family.name.removeprefix(_PREFIX)
                 if name == "events_received":
                     received = int(sample.value)
-                else:
+                elif name in _OUTCOMES:
                     outcomes[_OUTCOMES[name]] += int(sample.value)
     return received, outcomes
 
