@@ -20,6 +20,16 @@ def wait_until(condition: Callable[[], bool], wanted: str | Callable[[], str]) -
         time.sleep(0.05)
 
 
+def wait_until_none(count: Callable[[], int], wanted: str) -> None:
+    """Wait until nothing is left. It may take any time while it gets less, however busy the machine is."""
+    least, deadline = count(), time.monotonic() + WAIT_S
+    while left := count():
+        if left < least:
+            least, deadline = left, time.monotonic() + WAIT_S
+        assert time.monotonic() < deadline, f"{wanted}: {left} are left"
+        time.sleep(0.05)
+
+
 def bearer(key: str) -> dict[str, str]:
     """The Authorization header."""
     return {"Authorization": f"Bearer {key}"}

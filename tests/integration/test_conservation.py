@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from reads import bearer, count_everywhere, wait_for_key, wait_until
+from reads import bearer, count_everywhere, wait_for_key, wait_until_none
 
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
@@ -133,7 +133,7 @@ def test_no_event_is_lost_or_counted_twice_under_load_and_faults() -> None:
                 if server.process is None or server.process.poll() is not None:
                     server.start()
                 check_ledger(server, project_id)
-            wait_until(lambda: read_ledger(server, project_id)[1]["waiting"] == 0, "the journal is empty")
+            wait_until_none(lambda: read_ledger(server, project_id)[1]["waiting"], "the journal is empty")
             received, outcomes = read_ledger(server, project_id)
             counts = count_everywhere(server, traffic.keys)
         assert received == outcomes.total()
