@@ -17,7 +17,7 @@ import grpc
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from reads import count_everywhere, read_reason, wait_for_key, wait_until
+from reads import count_everywhere, read_reason, wait_for_key, wait_until, wait_until_none
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from support.clickhouse_server import ClickHouseServer
@@ -139,7 +139,7 @@ def read_ledger(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:
     ledger: dict[str, int] = {}
     for family in text_string_to_metric_families(httpx.get(server.metrics_url, timeout=30).text):
         for sample in family.samples:
-            if sample.labels.get("project") == keys.project_id:
+            if sample.labels.get("project") == keys.project_id and "kind" not in sample.labels:
                 ledger[family.name] = ledger.get(family.name, 0) + int(sample.value)
     return ledger
 
@@ -223,6 +223,9 @@ def test_killed_at_every_point_and_at_random_under_load(store: Store, tmp_path: 
         answered = len(load.answered)
         assert answered > 2 * _RANDOM_ROUNDS * _BATCH
         wanted = dict.fromkeys(("events", "rollup", "sessions"), answered)
+        wait_until_none(
+            lambda: int(read_ledger(server, load.keys).get("millimetric_journal_events", 0)), "the journal is empty"
+        )
         wait_until(
             lambda: count_everywhere(server, load.keys) == wanted,
             lambda: f"{answered} answered, {count_everywhere(server, load.keys)} stored\n{server.log}",
