@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import grpc
+from backports import zstd
 from google.protobuf import json_format, message_factory
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
@@ -406,7 +407,7 @@ def _assert_harmless(what: str, content: bytes) -> None:
 
 
 def _unpack(raw: bytes, encoding: str) -> bytes:
-    return gzip.decompress(raw) if encoding == "gzip" else raw
+    return {"gzip": gzip.decompress, "zstd": zstd.decompress}.get(encoding, bytes)(raw)
 
 
 def _is_metadata(name: str, value: str) -> bool:
