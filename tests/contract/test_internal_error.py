@@ -70,7 +70,9 @@ def broken() -> Iterator[tuple[Doors, str]]:
         read_clock_us=lambda: 0,
         **unused,
     )
-    grpc_door = GrpcDoor((_RPC,), deps, host="127.0.0.1", port=0, threads=2, body_bytes_max=_BODY_BYTES_MAX)
+    grpc_door = GrpcDoor(
+        (_RPC,), deps, host="127.0.0.1", port=0, threads=2, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
+    )
     grpc_door.start()
     with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, listener):
         doors = Doors(f"127.0.0.1:{grpc_door.port}", f"http://127.0.0.1:{listener.getsockname()[1]}")

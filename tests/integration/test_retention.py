@@ -37,7 +37,7 @@ def track(server: ServerProcess, keys: ProjectKeys, days: int) -> dict[str, obje
 
 
 def read_dropped(server: ServerProcess, keys: ProjectKeys) -> float:
-    lines = httpx.get(f"{server.base_url}/metrics").text.splitlines()
+    lines = httpx.get(server.metrics_url).text.splitlines()
     prefix = _METRIC.format(keys.project_id)
     return sum(float(line.removeprefix(prefix)) for line in lines if line.startswith(prefix))
 
