@@ -5,12 +5,20 @@ nothing of it.
 """
 
 import shutil
+from collections.abc import Iterator
 
 import httpx
 import pytest
 from reads import bearer, wait_for_key, wait_until
 
 from support.server_process import ProjectKeys, ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server of its own: what it says of these files is an error, of which the shared server's log must have none."""
+    with ServerProcess() as process:
+        yield process
 
 
 def track(server: ServerProcess, keys: ProjectKeys) -> httpx.Response:
