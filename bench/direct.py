@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 
 from bench.apart import OnProgress
-from millimetric_server.call import Call, Rpc
+from millimetric_server.api.call import Call, Rpc
 from millimetric_server.control.records import DEFAULT_ACCOUNT, Project
-from millimetric_server.handlers import HANDLERS
+from millimetric_server.doors.boundary import wait_blocking
+from millimetric_server.doors.codecs.proto import decode_proto, encode_proto
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.store.clickhouse import ClickHouse, Rows
 from millimetric_server.store.read_pool import ReadLimits
-from millimetric_server.transport.boundary import wait_blocking
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto
 
 WARM_UP_CALLS = 5
 RPCS: Mapping[str, Rpc] = {rpc.name: rpc for rpc in HANDLERS}

@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 
 from bench.stream import EventStream, read_agents, to_json_batch
-from millimetric_server.call import Call
+from millimetric_server.api.call import Call
+from millimetric_server.api.messages import BatchRequest
+from millimetric_server.doors.codecs.json import JsonDecoder
 from millimetric_server.enrich.pipeline import STEPS, Draft, Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.messages import BatchRequest
-from millimetric_server.transport.codec_json import JsonDecoder
-from millimetric_server.validate.events import validate_batch
+from millimetric_server.ingest.check_event import validate_batch
+from millimetric_server.rpcs import HANDLERS
 
 _DAY_US = 86_400_000_000
 _decode = JsonDecoder(BatchRequest).decode

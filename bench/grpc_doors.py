@@ -11,21 +11,21 @@ import grpc
 import uvloop
 
 from bench.server import make_settings
+from millimetric_server.api.call import Call, Deps, Rpc
 from millimetric_server.app import Server
-from millimetric_server.call import Call, Deps, Rpc
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
-from millimetric_server.handlers import HANDLERS
+from millimetric_server.doors.boundary import make_request_id, run, wait_async
+from millimetric_server.doors.codecs.proto import decode_proto, encode_proto
+from millimetric_server.doors.grpc.server import GrpcDoor
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import load_secrets
-from millimetric_server.transport.boundary import make_request_id, run, wait_async
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto
-from millimetric_server.transport.grpc import GrpcDoor
 
 _BODY_BYTES_MAX = 16 * 1024 * 1024
 
 
 class AioMethods(grpc.GenericRpcHandler):
-    """What transport/grpc.py does for threads, for an event loop."""
+    """What doors/grpc/server.py does for threads, for an event loop."""
 
     def __init__(self, deps: Deps) -> None:
         self._methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {

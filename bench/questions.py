@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from bench.history import DAY_S
-from millimetric_server.messages import (
+from millimetric_server.api.messages import (
     Filter,
     FilterOp,
     FunnelRequest,

@@ -18,8 +18,8 @@ from bench.load import find_quantile
 from bench.questions import Question, find_emptiness, list_questions
 from bench.server import CLICKHOUSE_URL, ENVIRON, RunningServer, temporary_data_dir
 from millimetric_server.config import Settings, load_settings
+from millimetric_server.doors.codecs.proto import decode_proto, encode_proto
 from millimetric_server.server_secrets import load_secrets
-from millimetric_server.transport.codec_proto import decode_proto, encode_proto
 
 _ROUNDS = 3  # server and SQL take turns, so that other work on the machine disturbs both
 _SECONDS_MAX, _CALLS_MIN = 10.0, 4  # of a question and round: a slow one is asked less often

@@ -19,10 +19,10 @@ from bench.ingest import make_targets
 from bench.load import Target, find_quantile
 from bench.paced import Answers, Caller, PacedLoad
 from bench.server import ENVIRON, RunningServer, make_settings, temporary_data_dir
-from millimetric_server.call import Rpc
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.messages import Filter, FilterOp, Instant, StatsRequest
-from millimetric_server.transport.codec_proto import encode_proto
+from millimetric_server.api.call import Rpc
+from millimetric_server.api.messages import Filter, FilterOp, Instant, StatsRequest
+from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.rpcs import HANDLERS
 
 HEAVY_CALLERS = 50
 _TRACKS_A_SECOND, _STATS_EVERY_S = 100.0, 0.5

@@ -13,8 +13,8 @@ import msgspec
 
 from bench.server import temporary_data_dir
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.folders import sync_file_system
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.process.folders import sync_file_system
 from millimetric_server.store.clickhouse import ClickHouse, Insert
 from millimetric_server.store.migrations import migrate
 

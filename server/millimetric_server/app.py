@@ -6,39 +6,39 @@ import socket
 import time
 from pathlib import Path
 
+from millimetric_server.api.call import Deps
 from millimetric_server.backup.admin_door import AdminDoor
 from millimetric_server.backup.moment import clear_leftovers
 from millimetric_server.backup.restore import refuse_half_restored
 from millimetric_server.backup.take import Source
-from millimetric_server.body_room import BodyRoom
-from millimetric_server.call import Deps
 from millimetric_server.config import DEFAULT_METRICS_ADDRESS, REFUSED, Settings, parse_rate_limits
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
+from millimetric_server.doors.boundary import flush_log
+from millimetric_server.doors.grpc.server import GrpcDoor
+from millimetric_server.doors.http.app import HttpApp
+from millimetric_server.doors.listening import explain_bind
+from millimetric_server.doors.metrics import ServerCollector
+from millimetric_server.doors.metrics_door import MetricsDoor
 from millimetric_server.enrich.geo import CountryReader
-from millimetric_server.folder_lock import lock_server_folders
 from millimetric_server.folder_watch import FolderWatch, list_watched
-from millimetric_server.handlers import HANDLERS
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
-from millimetric_server.last_resort import end_process_after
-from millimetric_server.limiter import Limiter
-from millimetric_server.places import Places
-from millimetric_server.refusals import Refusals
+from millimetric_server.loading.loader import WAITERS, Loader
+from millimetric_server.process.folder_lock import lock_server_folders
+from millimetric_server.process.last_resort import end_process_after
+from millimetric_server.reads.time_zones import read_zones
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import load_secrets
 from millimetric_server.serving import Serving
+from millimetric_server.shares.body_room import BodyRoom
+from millimetric_server.shares.limiter import Limiter
+from millimetric_server.shares.places import Places
+from millimetric_server.shares.refusals import Refusals
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.inspection import Inspection
-from millimetric_server.store.loader import WAITERS, Loader
 from millimetric_server.store.read_pool import ReadLimits, ReadRoom
 from millimetric_server.store.statements import read_all_statements
-from millimetric_server.store.time_zones import read_zones
-from millimetric_server.transport.boundary import flush_log
-from millimetric_server.transport.grpc import GrpcDoor
-from millimetric_server.transport.http import HttpApp
-from millimetric_server.transport.listening import explain_bind
-from millimetric_server.transport.metrics import ServerCollector
-from millimetric_server.transport.metrics_door import MetricsDoor
 
 log = logging.getLogger(__name__)
 

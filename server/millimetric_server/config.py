@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from millimetric_server.body_room import DEFAULT_BYTES
 from millimetric_server.control.records import RateLimit
+from millimetric_server.shares.body_room import DEFAULT_BYTES
 
 PREFIX = "MILLIMETRIC_"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from millimetric_server.config import SECRET_NAMES, ConfigError, Settings
-from millimetric_server.folders import make_folder, sync_folder
+from millimetric_server.process.folders import make_folder, sync_folder
 
 _FILE_NAME = "secrets.json"
 

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from millimetric_server.call import Deps
+from millimetric_server.api.call import Deps
 from millimetric_server.config import Settings
-from millimetric_server.folder_watch import LOOK_EVERY_S, FolderWatch
-from millimetric_server.last_resort import end_process_after
-from millimetric_server.transport.grpc import GrpcDoor
-from millimetric_server.transport.http import HttpApp
-from millimetric_server.transport.http_connection import (
+from millimetric_server.doors.grpc.server import GrpcDoor
+from millimetric_server.doors.http.app import HttpApp
+from millimetric_server.doors.http.connection import (
     make_connection_class,
     read_connection_limits,
     sweep_connections,
 )
-from millimetric_server.workers import WorkerDiedError
+from millimetric_server.folder_watch import LOOK_EVERY_S, FolderWatch
+from millimetric_server.process.last_resort import end_process_after
+from millimetric_server.process.workers import WorkerDiedError
 
 log = logging.getLogger(__name__)
 

@@ -19,22 +19,19 @@ from typing import Any
 import uvicorn
 
 from conformance import protos, service
-from millimetric_server.call import Deps
+from millimetric_server.api.call import Deps
+from millimetric_server.api.errors import AppError
 from millimetric_server.control.keys import MintedKey, mint_key
 from millimetric_server.control.records import Environment, Key, KeyKind, Project
-from millimetric_server.errors import AppError
-from millimetric_server.limiter import Limiter
-from millimetric_server.transport import (
-    connect_wire,
-    error_details,
-    grpc,
-    grpc_call,
-    grpc_export,
-    grpc_unary,
-    grpc_web,
-    http,
-)
-from millimetric_server.transport.connect import ConnectDoor
+from millimetric_server.doors import error_details
+from millimetric_server.doors.grpc import call as grpc_call
+from millimetric_server.doors.grpc import export as grpc_export
+from millimetric_server.doors.grpc import server as grpc
+from millimetric_server.doors.grpc import unary as grpc_unary
+from millimetric_server.doors.http import app as http
+from millimetric_server.doors.http import connect_wire, grpc_web
+from millimetric_server.doors.http.connect import ConnectDoor
+from millimetric_server.shares.limiter import Limiter
 
 _PEPPER = b"pepper"
 _BODY_BYTES_MAX = 1024 * 1024

@@ -14,10 +14,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message as ProtoMessage
 
 from conformance.protos import Protos
-from millimetric_server.call import Call, Deps, Rpc, Shape, Steps
+from millimetric_server.api.call import Call, Deps, Rpc, Shape, Steps
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.records import KeyKind
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.transport.connect import Method
+from millimetric_server.doors.http.connect import Method
 
 PACKAGE = "/connectrpc.conformance.v1."
 Pairs = list[tuple[str, str]]

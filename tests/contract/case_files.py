@@ -13,7 +13,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, json_format, messag
 from google.protobuf.message import Message
 from grpc_tools import protoc
 
-from millimetric_server.errors import Reason
+from millimetric_server.api.errors import Reason
 
 CASES = Path(__file__).parent / "cases"
 WRITES = ("Track", "Batch", "Identify")

@@ -2,8 +2,8 @@
 
 from contract.case_files import load_cases
 from millimetric.v1 import error_reason_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.call import Shape
-from millimetric_server.handlers import HANDLERS
+from millimetric_server.api.call import Shape
+from millimetric_server.rpcs import HANDLERS
 
 # Of MCP, which is not served yet, of a fault, which test_internal_error makes, and of deadlines (test_connect_wires).
 _ELSEWHERE = {"key_kind_not_allowed", "internal_error", "deadline_exceeded"}

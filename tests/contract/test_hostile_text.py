@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -15,8 +16,8 @@ import pytest
 from contract.doors import Answer, WireCall
 from contract.projects import Tenant
 from contract.stage import Stage, assert_no_leak
-from millimetric_server.store.filters import COLUMNS
-from millimetric_server.validate.events import CHARS_MAX
+from millimetric_server.ingest.check_event import CHARS_MAX
+from millimetric_server.reads.filters import COLUMNS
 
 _DOORS = ("grpc", "rest")
 _THEIRS = "theirs-0815"
@@ -24,8 +25,7 @@ _TEXT_COLUMNS = [name for name, kind in COLUMNS.items() if kind == "String"]
 # A call that reads nothing may name what is wrong by one of these reasons, and by no other.
 _REFUSALS = {"invalid_params", "invalid_group_by", "invalid_payload", "not_found"}
 _STATEMENTS = "".join(
-    one.read_text("utf-8")
-    for one in sorted((resources.files("millimetric_server") / "store" / "sql").iterdir(), key=str)
+    one.read_text("utf-8") for one in sorted(Path(str(resources.files("millimetric_server"))).glob("*/sql/*.sql"))
 )
 _PLACEHOLDERS = sorted({*re.findall(r"%[A-Z_]+%", _STATEMENTS), *re.findall(r"\{\w+:\w+\}", _STATEMENTS)})
 _STORABLE = (

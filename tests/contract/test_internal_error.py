@@ -15,16 +15,16 @@ import uvicorn
 from contract.case_files import DOORS
 from contract.doors import Doors, WireCall
 from contract.stage import assert_no_leak
-from millimetric_server.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.messages import TrackRequest, TrackResponse
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
-from millimetric_server.limiter import Limiter
-from millimetric_server.messages import TrackRequest, TrackResponse
-from millimetric_server.places import Places
+from millimetric_server.doors.grpc.server import GrpcDoor
+from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.transport.grpc import GrpcDoor
-from millimetric_server.transport.http import HttpApp
+from millimetric_server.shares.limiter import Limiter
+from millimetric_server.shares.places import Places
 from support.note_book import NoteBook
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"

@@ -6,13 +6,13 @@ from typing import Any
 
 from stores import Engine
 
-from millimetric_server.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.messages import Message
 from millimetric_server.control.records import Environment, Key, KeyKind, Project
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.limiter import Limiter
-from millimetric_server.messages import Message
+from millimetric_server.doors.boundary import wait_blocking
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.transport.boundary import wait_blocking
+from millimetric_server.shares.limiter import Limiter
 
 RPCS: dict[type[Message], Rpc] = {rpc.request: rpc for rpc in HANDLERS}
 _CREATED = datetime(2026, 1, 1, tzinfo=UTC)

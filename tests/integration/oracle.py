@@ -7,8 +7,7 @@ from typing import Any
 from oracle_calendar import default_from, find_bucket, write_bucket
 from oracle_filters import meets_all
 
-from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.messages import (
+from millimetric_server.api.messages import (
     Breakdown,
     Interval,
     Metric,
@@ -17,6 +16,7 @@ from millimetric_server.messages import (
     StatsRequest,
     StoredEvent,
 )
+from millimetric_server.enrich.event_row import EventRow
 
 Answer = list[tuple[Any, ...]]
 _NAMES = StoredEvent.__struct_fields__

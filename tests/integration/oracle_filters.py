@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from millimetric_server.api.messages import Filter, FilterOp, Instant
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.messages import Filter, FilterOp, Instant
 
 _ABSENT = object()
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")

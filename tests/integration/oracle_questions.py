@@ -20,7 +20,7 @@ from oracle_events import (
     times,
 )
 
-from millimetric_server.messages import (
+from millimetric_server.api.messages import (
     Breakdown,
     Filter,
     FilterOp,

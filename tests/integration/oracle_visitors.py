@@ -11,8 +11,8 @@ from oracle import Answer, is_between
 from oracle_calendar import default_from, find_beginning, read_day, read_monday, to_us
 from oracle_filters import meets_all
 
+from millimetric_server.api.messages import FunnelRequest, FunnelStep, Period, RetentionRequest
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.messages import FunnelRequest, FunnelStep, Period, RetentionRequest
 
 _DAY_S = 86_400
 

@@ -23,10 +23,10 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import Surroundings, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.reclassify.reclassify import Scope, reclassify
 from millimetric_server.store.insert import Insert
 from millimetric_server.store.migrations import migrate
 from millimetric_server.store.patient_clickhouse import PatientClickHouse
-from millimetric_server.store.reclassify import Scope, reclassify
 
 OTHER_PROJECT = "prj_00000000000000bb"
 OWN_HOSTS = frozenset({"own.example"})

@@ -10,8 +10,8 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.seen import NewEvent
+from millimetric_server.loading.loader import Loader
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.loader import Loader
 
 DAY = 86_400_000_000
 # The roll-ups by time: table, column of time, what that is of an event, and some of the other columns.

@@ -16,17 +16,17 @@ from typing import Any
 import pytest
 from stores import Engine, make_row
 
-from millimetric_server.call import Deps, Rpc, Shape
+from millimetric_server.api.call import Deps, Rpc, Shape
+from millimetric_server.api.errors import AppError
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
+from millimetric_server.doors.http.app import HttpApp
+from millimetric_server.doors.http.rest import read_routes
 from millimetric_server.enrich.geo import CountryReader
-from millimetric_server.errors import AppError
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.limiter import Limiter
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.transport.http import HttpApp
-from millimetric_server.transport.rest import read_routes
+from millimetric_server.shares.limiter import Limiter
 
 _PEPPER = b"p" * 32
 _BODY_BYTES_MAX = 1_000_000

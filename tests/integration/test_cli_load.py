@@ -11,7 +11,8 @@ from cli_process import run_cli, start_cli
 from click.testing import CliRunner
 from reads import bearer, count_everywhere, wait_for_key, wait_until
 
-from millimetric_server.cli import batch_sender, main
+from millimetric_server.cli import main
+from millimetric_server.cli.load.command import batch_sender
 from support.server_process import ProjectKeys, ServerProcess
 
 

@@ -16,8 +16,8 @@ import pytest
 from reads import bearer, wait_for_key
 
 from contract.wire import find_method, to_proto_json, to_query
-from millimetric_server.call import Shape
-from millimetric_server.handlers import HANDLERS
+from millimetric_server.api.call import Shape
+from millimetric_server.rpcs import HANDLERS
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess

@@ -20,7 +20,7 @@ from cli_process import run_cli
 from reads import bearer, count_everywhere, wait_for_key
 
 from millimetric_server.config import Settings
-from millimetric_server.folder_lock import FolderInUseError, find_holder, lock_server_folders
+from millimetric_server.process.folder_lock import FolderInUseError, find_holder, lock_server_folders
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess, fast_folder
 

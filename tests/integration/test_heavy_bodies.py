@@ -8,7 +8,7 @@ import grpc
 import httpx
 import pytest
 
-from millimetric_server.messages import BatchRequest, TrackRequest
+from millimetric_server.api.messages import BatchRequest, TrackRequest
 from support.heavy_bodies import JSON_BODIES, NAMED, PROTO_BODIES, proto_field, proto_struct
 from support.memory import read_memory_peak, reset_memory_peak
 from support.server_process import ProjectKeys, ServerProcess

@@ -17,7 +17,7 @@ from reads import bearer, count_everywhere, wait_for_key, wait_until
 from stores import DAY, NOW, make_row
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import RefusedRows, Settlement
 from millimetric_server.journal.conflicts import ConflictLog

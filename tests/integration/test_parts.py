@@ -7,15 +7,15 @@ import pytest
 from stores import DAY, NOW, Engine, make_row
 
 from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.ingest.check_event import OLDEST_US
 from millimetric_server.journal.blocks import Block, Entry
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.loading.block_insert import BlockInserter
 from millimetric_server.store import migrations
-from millimetric_server.store.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.insert import Insert
-from millimetric_server.validate.events import OLDEST_US
 from support.clickhouse_server import ClickHouseServer
 
 _TABLES = ("events", "daily_rollup", "hourly_rollup", "source_rollup", "sessions")

@@ -13,7 +13,7 @@ from reads import bearer, read_reason, wait_for_key, wait_until
 from stores import Engine, make_row
 
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.store import migrations
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse

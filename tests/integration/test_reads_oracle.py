@@ -30,8 +30,7 @@ from oracle_questions import (
 from oracle_visitors import answer_funnel, answer_retention
 from stores import NOW, Engine, make_row
 
-from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.messages import (
+from millimetric_server.api.messages import (
     Filter,
     FilterOp,
     FunnelRequest,
@@ -43,6 +42,7 @@ from millimetric_server.messages import (
     SourcesRequest,
     StatsRequest,
 )
+from millimetric_server.enrich.event_row import EventRow
 
 _CERTAIN = Filter("session_id", FilterOp.NE, ["no visit"])  # all rows meet it, and no roll-up knows it
 _GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path")

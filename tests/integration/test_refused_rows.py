@@ -9,8 +9,8 @@ import pytest
 from reads import wait_until
 from stores import DAY, NOW, Engine, make_row, open_engine
 
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.errors import AppError, Reason
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import Block, Piece
 from millimetric_server.journal.erasures import Erasures
@@ -18,7 +18,7 @@ from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.ledger import Outcome, count_events
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row, pack_values
 from millimetric_server.journal.seen import NewEvent
-from millimetric_server.store.block_insert import BlockInserter
+from millimetric_server.loading.block_insert import BlockInserter
 
 _ADD = "ALTER TABLE events ADD CONSTRAINT good CHECK event != 'bad'"
 _DROP = "ALTER TABLE events DROP CONSTRAINT good"

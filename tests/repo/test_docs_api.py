@@ -3,13 +3,11 @@
 from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.call import Rpc, Shape
+from millimetric_server.api.call import Rpc, Shape
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.store.filters import COLUMNS
-from millimetric_server.validate.events import BATCH_EVENTS_MAX, CHARS_MAX
-from millimetric_server.validate.properties import BYTES_MAX
-from millimetric_server.validate.reads import (
+from millimetric_server.ingest.check_event import BATCH_EVENTS_MAX, CHARS_MAX
+from millimetric_server.ingest.check_properties import BYTES_MAX
+from millimetric_server.reads.check_reads import (
     BUCKETS_MAX,
     FILTERS_MAX,
     GROUP_COLUMNS,
@@ -20,7 +18,9 @@ from millimetric_server.validate.reads import (
     VALUES_CHARS_MAX,
     VALUES_MAX,
 )
-from millimetric_server.validate.visitors import COHORTS_MAX, FUNNEL_LIMIT, PERIODS, STEPS, WINDOW_SECONDS
+from millimetric_server.reads.check_visitors import COHORTS_MAX, FUNNEL_LIMIT, PERIODS, STEPS, WINDOW_SECONDS
+from millimetric_server.reads.filters import COLUMNS
+from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import read_doc, read_section, read_table, split_list
 
 _REST = "docs/api/rest.md"

@@ -3,7 +3,7 @@
 import re
 
 from millimetric.v1 import error_reason_pb2
-from millimetric_server.errors import FAILURES, Reason
+from millimetric_server.api.errors import FAILURES, Reason
 from repo.doc_files import read_doc, read_table
 
 _PAGE = "docs/api/errors.md"

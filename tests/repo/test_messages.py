@@ -9,10 +9,10 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server import messages
+from millimetric_server.api.messages import Instant, Message, UndecodableEvent, WireEnum
+from millimetric_server.doors.codecs.proto import find_proto_class
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.messages import Instant, Message, UndecodableEvent, WireEnum
-from millimetric_server.transport.codec_proto import find_proto_class
+from millimetric_server.rpcs import HANDLERS
 
 _MODULES = (attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _MESSAGES = [

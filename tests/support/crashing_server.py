@@ -21,8 +21,8 @@ from millimetric_server.cli import main as run_command
 from millimetric_server.journal import database
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal
+from millimetric_server.loading.loader import Loader
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.loader import Loader
 from millimetric_server.store.rollups import ROLLUPS, read_rollup_statement
 from millimetric_server.store.statements import read_statement
 

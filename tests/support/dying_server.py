@@ -10,7 +10,7 @@ from typing import Any
 
 from millimetric_server.cli import main as run_command
 from millimetric_server.journal.database import Writer
-from millimetric_server.store.loader import Loader
+from millimetric_server.loading.loader import Loader
 
 SEAMS: dict[str, tuple[type[Any], str]] = {"journal-writer": (Writer, "_write"), "loader": (Loader, "_take_turn")}
 

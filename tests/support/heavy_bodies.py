@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from millimetric_server.messages import (
+from millimetric_server.api.messages import (
     BatchRequest,
     FunnelRequest,
     Message,
@@ -11,7 +11,7 @@ from millimetric_server.messages import (
     TrackRequest,
     TrackStreamRequest,
 )
-from millimetric_server.transport.codec_proto import find_proto_class
+from millimetric_server.doors.codecs.proto import find_proto_class
 
 BODY_BYTES = 16 * 1024 * 1024
 _EVENTS = b'{"events":'

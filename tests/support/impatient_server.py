@@ -1,7 +1,9 @@
 """`millimetric serve` that waits two seconds for a caller who stalls: `python -m support.impatient_server serve`."""
 
 from millimetric_server.cli import main
-from millimetric_server.transport import grpc_export, grpc_pool, response
+from millimetric_server.doors.grpc import export as grpc_export
+from millimetric_server.doors.grpc import pool as grpc_pool
+from millimetric_server.doors.http import response
 
 PATIENCE_S = 2.0
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from millimetric_server.body_room import SMALL_BYTES, BodyRoom
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.shares.body_room import SMALL_BYTES, BodyRoom
 
 _MIB = 1024 * 1024
 

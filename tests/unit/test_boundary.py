@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from millimetric_server.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import TrackRequest, TrackResponse
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.limiter import Limiter
-from millimetric_server.messages import TrackRequest, TrackResponse
+from millimetric_server.doors.boundary import Reply, make_request_id, run, wait_blocking
+from millimetric_server.doors.codecs.json import encode_rest
 from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.transport.boundary import Reply, make_request_id, run, wait_blocking
-from millimetric_server.transport.codec_json import encode_rest
+from millimetric_server.shares.limiter import Limiter
 from support.note_book import NoteBook
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from millimetric_server.errors import AppError
-from millimetric_server.messages import (
+from millimetric_server.api.errors import AppError
+from millimetric_server.api.messages import (
     BatchRequest,
     Message,
     QueryRequest,
@@ -17,9 +17,9 @@ from millimetric_server.messages import (
     TrackStreamRequest,
     UndecodableEvent,
 )
-from millimetric_server.transport.codec_json import JsonDecoder
-from millimetric_server.transport.codec_proto import decode_proto
-from millimetric_server.validate.properties import read_properties
+from millimetric_server.doors.codecs.json import JsonDecoder
+from millimetric_server.doors.codecs.proto import decode_proto
+from millimetric_server.ingest.check_properties import read_properties
 from support.heavy_bodies import (
     BODY_BYTES,
     JSON_BODIES,

@@ -10,9 +10,9 @@ import pytest
 from google.rpc.status_pb2 import Status
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
-from millimetric_server.cli.batch_sender import BatchSender, SendError
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.transport.error_details import make_details
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.cli.load.batch_sender import BatchSender, SendError
+from millimetric_server.doors.error_details import make_details
 
 KEY = "sk_live_0123abcd_" + "s" * 43
 EVENTS = [event_pb2.Event(event="signup", event_id="1")]

@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from datetime import UTC, date, timedelta
 
-from millimetric_server.cli.demo_events import DAYS, count_events, make_day
+from millimetric_server.cli.demo.events import DAYS, count_events, make_day
 
 MONDAY = date(2026, 3, 2)
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from millimetric.v1 import event_pb2
-from millimetric_server.cli.load_rows import LINE_BYTES_MAX, FormatError, Row, read_csv, read_ndjson
+from millimetric_server.cli.load.rows import LINE_BYTES_MAX, FormatError, Row, read_csv, read_ndjson
 
 SEED = "digest of a file"
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from millimetric_server.cli.load_rows import Row
-from millimetric_server.cli.load_state import (
+from millimetric_server.api.errors import Violation
+from millimetric_server.cli.load.rows import Row
+from millimetric_server.cli.load.state import (
     RejectedFile,
     StateError,
     resume_state,
@@ -14,7 +15,6 @@ from millimetric_server.cli.load_state import (
     start_state,
     state_path_of,
 )
-from millimetric_server.errors import Violation
 
 SERVER, PREFIX = "127.0.0.1:50051", "0123abcd"
 

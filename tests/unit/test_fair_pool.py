@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.places import Places
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.shares.places import Places
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.fair_pool import FairPool
 

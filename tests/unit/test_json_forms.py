@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millimetric.v1 import query_service_pb2
-from millimetric_server.errors import AppError
-from millimetric_server.messages import (
+from millimetric_server.api.errors import AppError
+from millimetric_server.api.messages import (
     Ack,
     BatchRequest,
     FilterOp,
@@ -26,8 +26,8 @@ from millimetric_server.messages import (
     TrackRequest,
     UndecodableEvent,
 )
-from millimetric_server.transport.codec_json import JsonDecoder
-from millimetric_server.transport.codec_proto import to_proto
+from millimetric_server.doors.codecs.json import JsonDecoder
+from millimetric_server.doors.codecs.proto import to_proto
 
 _DECODERS = {kind: JsonDecoder(kind) for kind in (TrackRequest, BatchRequest, StatsRequest, FunnelRequest)}
 

@@ -4,7 +4,7 @@ import io
 import logging
 import threading
 
-from millimetric_server.log_writer import LogWriter
+from millimetric_server.process.log_writer import LogWriter
 
 
 class _Stuck(io.StringIO):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.places import Places
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.shares.places import Places
 
 
 def take_all(places: Places, *projects: str) -> Counter[str]:

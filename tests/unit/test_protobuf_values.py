@@ -7,10 +7,10 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from millimetric_server.errors import AppError
-from millimetric_server.handlers import HANDLERS
-from millimetric_server.messages import UndecodableEvent
-from millimetric_server.transport.codec_proto import decode_proto, find_proto_class
+from millimetric_server.api.errors import AppError
+from millimetric_server.api.messages import UndecodableEvent
+from millimetric_server.doors.codecs.proto import decode_proto, find_proto_class
+from millimetric_server.rpcs import HANDLERS
 
 _TIMESTAMP = "google.protobuf.Timestamp"
 _IN_QUERY_STRINGS = ("Query", "Stats", "Sources", "Export")

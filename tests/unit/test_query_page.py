@@ -6,10 +6,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from millimetric_server.handlers.query import estimate_bytes
-from millimetric_server.messages import Instant, QueryResponse, StoredEvent
-from millimetric_server.transport.codec_json import encode_connect, encode_rest
-from millimetric_server.transport.codec_proto import encode_proto
+from millimetric_server.api.messages import Instant, QueryResponse, StoredEvent
+from millimetric_server.doors.codecs.json import encode_connect, encode_rest
+from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.reads.query import estimate_bytes
 
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 _VALUES = st.recursive(

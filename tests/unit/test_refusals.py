@@ -3,7 +3,7 @@
 import pytest
 
 from millimetric_server.control.records import RateLimit
-from millimetric_server.refusals import BUCKETS_MAX, TOKEN_BYTES, Refusals, group_address
+from millimetric_server.shares.refusals import BUCKETS_MAX, TOKEN_BYTES, Refusals, group_address
 
 
 class _Clock:

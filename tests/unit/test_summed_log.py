@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from millimetric_server.summed_log import SummedLog
+from millimetric_server.process.summed_log import SummedLog
 
 LOG = logging.getLogger("millimetric_server.tests.summed")
 _SECRET = "sk_live_of_a_caller"

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.transport.unpack import MEMBERS_MAX, unpack, zstd
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.doors.codecs.unpack import MEMBERS_MAX, unpack, zstd
 
 _MIB = 1024 * 1024
 _PACK: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "zstd": zstd.compress}

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.journal.database import Writer
-from millimetric_server.workers import Worker, WorkerDiedError, complete, fail, make_promise
+from millimetric_server.process.workers import Worker, WorkerDiedError, complete, fail, make_promise
 
 _WAIT_S = 10
 

@@ -21,8 +21,8 @@ from millimetric_server.backup.archive import (
 )
 from millimetric_server.backup.moment import find_control_file, read_engine_folder
 from millimetric_server.config import ConfigError, Settings
-from millimetric_server.folders import sync_file_system, sync_folder
 from millimetric_server.journal.migrations import SCHEMA_VERSION
+from millimetric_server.process.folders import sync_file_system, sync_folder
 from millimetric_server.store.migrations import read_migrations
 
 _DRAFT = ".restoring"

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from millimetric_server import __version__
+from millimetric_server.api.errors import AppError
 from millimetric_server.backup.archive import (
     CONTROL,
     ENGINE,
@@ -30,12 +31,11 @@ from millimetric_server.backup.archive import (
 )
 from millimetric_server.backup.moment import Moment, fix_moment, list_frozen, read_engine_folder
 from millimetric_server.config import Settings
-from millimetric_server.errors import AppError
-from millimetric_server.folders import sync_file_system, sync_folder
 from millimetric_server.journal.journal import Journal
+from millimetric_server.loading.loader import Loader
+from millimetric_server.process.folders import sync_file_system, sync_folder
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
-from millimetric_server.store.loader import Loader
 
 log = logging.getLogger(__name__)
 

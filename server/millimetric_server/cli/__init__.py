@@ -5,17 +5,17 @@ import os
 import click
 
 from millimetric_server import __version__
-from millimetric_server.cli.backup import backup
-from millimetric_server.cli.demo import demo
-from millimetric_server.cli.doctor import doctor
-from millimetric_server.cli.journal import journal
-from millimetric_server.cli.key import key
-from millimetric_server.cli.load import load
-from millimetric_server.cli.origin import origin
-from millimetric_server.cli.project import project
-from millimetric_server.cli.quickstart import quickstart
+from millimetric_server.cli.backup.command import backup
+from millimetric_server.cli.backup.restore import restore
+from millimetric_server.cli.demo.command import demo
+from millimetric_server.cli.demo.quickstart import quickstart
+from millimetric_server.cli.doctor.command import doctor
+from millimetric_server.cli.journal.command import journal
+from millimetric_server.cli.load.command import load
+from millimetric_server.cli.projects.key import key
+from millimetric_server.cli.projects.origin import origin
+from millimetric_server.cli.projects.project import project
 from millimetric_server.cli.reclassify import reclassify_command
-from millimetric_server.cli.restore import restore
 from millimetric_server.cli.serve import serve
 
 COMMANDS: tuple[click.Command, ...] = (

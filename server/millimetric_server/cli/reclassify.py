@@ -9,21 +9,21 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from millimetric_server.cli.control import open_control
-from millimetric_server.cli.rule_sets import check_rule_set
+from millimetric_server.api.messages import Instant
+from millimetric_server.cli.projects.control import open_control
+from millimetric_server.cli.projects.rule_sets import check_rule_set
 from millimetric_server.cli.settings import setting_options
 from millimetric_server.cli.tables import open_console, print_table
 from millimetric_server.config import Settings
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import Project
-from millimetric_server.folder_lock import FolderError, FolderInUseError, lock_engine
-from millimetric_server.messages import Instant
+from millimetric_server.process.folder_lock import FolderError, FolderInUseError, lock_engine
+from millimetric_server.reclassify.reclassify import Progress as Tell
+from millimetric_server.reclassify.reclassify import Scope, Tally, count_events, reclassify, survey
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError, migrate
 from millimetric_server.store.patient_clickhouse import PatientClickHouse
-from millimetric_server.store.reclassify import Progress as Tell
-from millimetric_server.store.reclassify import Scope, Tally, count_events, reclassify, survey
 
 _WRITE_TIMEOUT_S = 3600
 _MOVES_SHOWN_MAX = 200

@@ -8,7 +8,7 @@ import click
 from millimetric_server.cli.settings import SERVER_FLAGS, read_settings, setting_options
 from millimetric_server.cli.start_errors import PLANNED, explain
 from millimetric_server.config import Settings
-from millimetric_server.log_writer import logging_to_stderr
+from millimetric_server.process.log_writer import logging_to_stderr
 
 if TYPE_CHECKING:
     from millimetric_server.app import Server

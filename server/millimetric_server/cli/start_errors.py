@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
-from millimetric_server.folder_lock import FolderError
 from millimetric_server.journal.migrations import JournalError
+from millimetric_server.process.folder_lock import FolderError
+from millimetric_server.process.workers import WorkerDiedError
 from millimetric_server.store.deduplication import DeduplicationError
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
-from millimetric_server.workers import WorkerDiedError
 
 PLANNED = (
     ConfigError,

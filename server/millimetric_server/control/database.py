@@ -25,7 +25,7 @@ from millimetric_server.control.errors import ControlError, ControlUnavailableEr
 from millimetric_server.control.queries import insert_account
 from millimetric_server.control.records import DEFAULT_ACCOUNT
 from millimetric_server.control.tables import METADATA, control_revision
-from millimetric_server.folders import make_folder
+from millimetric_server.process.folders import make_folder
 
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _SQLITE_BEGIN = "millimetric_sqlite_begin"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.guards.authenticate import authenticate
 from millimetric_server.guards.missing import MissingError
 from millimetric_server.guards.origin import check_origin

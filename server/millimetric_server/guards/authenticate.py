@@ -1,9 +1,9 @@
 """Who calls: the key in the Authorization header."""
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.keys import parse_key, verify_secret
 from millimetric_server.control.misses import Sought, SoughtKind
-from millimetric_server.errors import AppError, Reason
 from millimetric_server.guards.missing import MissingError
 
 _SCHEME = "bearer "

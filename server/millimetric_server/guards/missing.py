@@ -1,7 +1,7 @@
 """A refusal that one look into the control database may turn into its opposite."""
 
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.misses import Sought
-from millimetric_server.errors import AppError, Reason
 
 
 class MissingError(AppError):

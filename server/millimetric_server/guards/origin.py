@@ -1,10 +1,10 @@
 """Where a public key may be used: on the pages that the project lists."""
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.origins import matches_origin
 from millimetric_server.control.records import KeyKind
-from millimetric_server.errors import AppError, Reason
 from millimetric_server.guards.missing import MissingError
 
 

@@ -1,7 +1,7 @@
 """How often a project may call."""
 
-from millimetric_server.call import Call, Deps, Shape
-from millimetric_server.errors import AppError, Reason
+from millimetric_server.api.call import Call, Deps, Shape
+from millimetric_server.api.errors import AppError, Reason
 
 
 def check_rate(call: Call, deps: Deps) -> None:

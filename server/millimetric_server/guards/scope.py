@@ -1,8 +1,8 @@
 """What the key's kind may call."""
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.records import KeyKind
-from millimetric_server.errors import AppError, Reason
 
 
 def check_scope(call: Call, _deps: Deps) -> None:

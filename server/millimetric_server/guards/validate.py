@@ -1,9 +1,9 @@
 """Whether the request makes sense: decodes the body, checks every field, finds an account key's project."""
 
-from millimetric_server.call import Call, Deps
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import AppError, Reason, invalid_params
 from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.records import KeyKind
-from millimetric_server.errors import AppError, Reason, invalid_params
 from millimetric_server.guards.missing import MissingError
 
 _NAME_MAX = 64  # no project id is longer

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from millimetric_server.errors import AppError, Reason
-from millimetric_server.workers import Worker, WorkerDiedError, complete, fail, make_promise
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.process.workers import Worker, WorkerDiedError, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import uuid_utils
 
+from millimetric_server.api.messages import ErasureState
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.journal import Journal
 from millimetric_server.journal.ledger import FORGOTTEN, Outcome, count_events
-from millimetric_server.messages import ErasureState
 
 _FIELDS = (
     "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual"

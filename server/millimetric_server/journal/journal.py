@@ -14,8 +14,7 @@ from typing import Any
 
 import uuid_utils
 
-from millimetric_server.errors import AppError
-from millimetric_server.folders import make_folder
+from millimetric_server.api.errors import AppError
 from millimetric_server.journal import dead_letters
 from millimetric_server.journal.blocks import Block, Entry, EntryWriter, Piece, Refusals, Settlement, find_block_end
 from millimetric_server.journal.database import Writer, connect, make_overloaded
@@ -27,7 +26,8 @@ from millimetric_server.journal.migrations import migrate, read_shared_until
 from millimetric_server.journal.packed_rows import pack_row
 from millimetric_server.journal.recovery import open_whole
 from millimetric_server.journal.seen import FirstAnswer, NewEvent, SeenIds
-from millimetric_server.workers import Worker, fail, make_promise
+from millimetric_server.process.folders import make_folder
+from millimetric_server.process.workers import Worker, fail, make_promise
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ import contextlib
 import threading
 from collections.abc import Callable, Iterator
 
-from millimetric_server.errors import AppError
+from millimetric_server.api.errors import AppError
 from millimetric_server.store.faults import make_abandoned
 
 

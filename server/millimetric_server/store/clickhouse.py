@@ -14,7 +14,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3 import Timeout
 
-from millimetric_server.folders import make_folder, sync_file_system
+from millimetric_server.process.folders import make_folder, sync_file_system
 from millimetric_server.store.faults import (
     FencedError,
     NoRoomError,

@@ -8,10 +8,10 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from millimetric_server.errors import make_ending
-from millimetric_server.places import Places
+from millimetric_server.api.errors import make_ending
+from millimetric_server.process.workers import complete, fail, make_promise
+from millimetric_server.shares.places import Places
 from millimetric_server.store.cancellation import Cancellation
-from millimetric_server.workers import complete, fail, make_promise
 
 log = logging.getLogger(__name__)
 

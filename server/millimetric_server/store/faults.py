@@ -4,8 +4,8 @@ import re
 import threading
 import time
 
-from millimetric_server.errors import AppError, Reason, invalid_params
-from millimetric_server.workers import StopWorkError
+from millimetric_server.api.errors import AppError, Reason, invalid_params
+from millimetric_server.process.workers import StopWorkError
 
 # Answers that blame a row's values, by ClickHouse's code. Whatever else goes wrong is not the rows' fault: they wait.
 _ROW_FAULTS = {

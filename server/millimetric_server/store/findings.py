@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from millimetric_server.folders import sync_folder
+from millimetric_server.process.folders import sync_folder
 
 FILE_NAME = "store_check.json"
 

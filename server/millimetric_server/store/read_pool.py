@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from millimetric_server.errors import AppError, Reason, make_ending
-from millimetric_server.places import SHARE_PERCENT, Places
+from millimetric_server.api.errors import AppError, Reason, make_ending
+from millimetric_server.process.workers import complete, fail, make_promise
+from millimetric_server.shares.places import SHARE_PERCENT, Places
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.fair_pool import FairPool
 from millimetric_server.store.faults import (
@@ -21,7 +22,6 @@ from millimetric_server.store.faults import (
     make_too_much,
     name_read_limit,
 )
-from millimetric_server.workers import complete, fail, make_promise
 
 if TYPE_CHECKING:
     from millimetric_server.store.clickhouse import ClickHouse, Rows

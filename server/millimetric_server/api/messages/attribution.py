@@ -1,0 +1,70 @@
+"""The messages of proto/millimetric/v1/attribution.proto."""
+
+from msgspec import UNSET, UnsetType
+
+from millimetric_server.api.messages.base import Message
+from millimetric_server.api.messages.event import Event, StoredEvent
+from millimetric_server.api.messages.ingest import DropReason
+
+
+class ExplainRequest(Event):
+    """An event to explain."""
+
+    rule_set: str | None = None
+
+
+class AttributionParameter(Message):
+    """A parameter of attribution that was found."""
+
+    name: str
+    value: str
+
+
+class PassedRule(Message):
+    """A rule that did not fire, and why."""
+
+    rule_id: str
+    reason: str
+
+
+class AttributionExplanation(Message):
+    """An attribution with everything that led to it."""
+
+    rule_set: str
+    rule_id: str
+    source: str
+    medium: str
+    campaign: str
+    confidence: str
+    parameters: list[AttributionParameter]
+    page_host: str
+    referrer_host: str
+    passed_over: list[PassedRule]
+
+
+class DeviceExplanation(Message):
+    """What is read off a user agent."""
+
+    device_type: str
+    browser: str
+    os: str
+    looks_like_bot: bool
+    is_bot: bool
+
+
+class Redaction(Message):
+    """A field that is not stored as it was sent."""
+
+    field: str
+    removed: list[str]
+
+
+class ExplainResponse(Message):
+    """What would become of an event, step by step."""
+
+    attribution: AttributionExplanation
+    device: DeviceExplanation
+    country: str
+    redactions: list[Redaction]
+    row: StoredEvent
+    dropped: DropReason | UnsetType = UNSET

@@ -1,0 +1,126 @@
+"""The messages of proto/millimetric/v1/ingest_service.proto."""
+
+from msgspec import UNSET, Raw, UnsetType, field
+
+from millimetric_server.api.messages.base import Instant, Message, WireEnum
+from millimetric_server.api.messages.event import NO_JSON, Event, EventContext
+
+
+class Ack(WireEnum):
+    """When a write is answered."""
+
+    UNSPECIFIED = ""
+    DURABLE = "durable"
+    STORED = "stored"
+
+
+class DropReason(WireEnum):
+    """Why an accepted event was deliberately not stored."""
+
+    UNSPECIFIED = ""
+    OPT_OUT = "opt_out"
+    OLDER_THAN_RETENTION = "older_than_retention"
+
+
+class BatchMode(WireEnum):
+    """How a batch treats an event that does not validate."""
+
+    UNSPECIFIED = ""
+    ALL_OR_NOTHING = "all_or_nothing"
+    PER_EVENT = "per_event"
+
+
+class Outcome(WireEnum):
+    """What became of one event."""
+
+    UNSPECIFIED = ""
+    STORED = "stored"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    DROPPED = "dropped"
+
+
+class TrackRequest(Event):
+    """An event to store."""
+
+    ack: Ack = Ack.UNSPECIFIED
+
+
+class TrackResponse(Message):
+    """The ids under which the event is stored, or why it was dropped."""
+
+    ok: bool
+    event_id: str | UnsetType = UNSET
+    anonymous_id: str | UnsetType = UNSET
+    session_id: str | UnsetType = UNSET
+    duplicate: bool | UnsetType = UNSET
+    dropped: DropReason | UnsetType = UNSET
+
+
+class BatchRequest(Message):
+    """Events to store together."""
+
+    events: list[Event] = field(default_factory=list)
+    mode: BatchMode = BatchMode.UNSPECIFIED
+    ack: Ack = Ack.UNSPECIFIED
+
+
+class FieldError(Message):
+    """What is wrong with one field."""
+
+    field: str
+    message: str
+
+
+class EventOutcome(Message):
+    """What became of one event of a batch."""
+
+    outcome: Outcome
+    event_id: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    field_errors: list[FieldError] | UnsetType = UNSET
+
+
+class BatchResponse(Message):
+    """What became of the batch."""
+
+    ok: bool
+    count: int | UnsetType = UNSET
+    duplicates: int | UnsetType = UNSET
+    outcomes: list[EventOutcome] | UnsetType = UNSET
+    dropped: DropReason | UnsetType = UNSET
+    dropped_count: int | UnsetType = UNSET
+
+
+class IdentifyRequest(Message):
+    """A device and the person who uses it."""
+
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    traits: Raw = NO_JSON
+    traits_json: str | None = None
+    event_id: str | None = None
+    timestamp: Instant | None = None
+    context: EventContext | None = None
+    ack: Ack = Ack.UNSPECIFIED
+
+
+class IdentifyResponse(Message):
+    """The answer to Identify."""
+
+    ok: bool
+    dropped: DropReason | UnsetType = UNSET
+
+
+class TrackStreamRequest(Message):
+    """One event of a stream."""
+
+    sequence: int | None = None
+    event: Event | None = None
+
+
+class TrackStreamResponse(Message):
+    """What became of one event of a stream."""
+
+    sequence: int
+    outcome: EventOutcome

@@ -1,0 +1,1 @@
+"""millimetric backup and restore."""

@@ -1,0 +1,1 @@
+"""millimetric demo and quickstart: a server with something to see."""

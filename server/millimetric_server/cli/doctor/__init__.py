@@ -1,0 +1,1 @@
+"""millimetric doctor: what is wrong with this installation."""

@@ -1,0 +1,1 @@
+"""millimetric load: files of events to a server."""

@@ -1,0 +1,1 @@
+"""millimetric project, key and origin: the control database."""

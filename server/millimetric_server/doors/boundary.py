@@ -1,0 +1,258 @@
+"""The outermost layer of every door: guards, handler, log, metrics; nothing of an exception passes it but AppError."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Callable, Generator, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import uuid_utils
+from grpc import StatusCode
+
+from millimetric_server.api.call import Call, Deps, Shape
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import Message
+from millimetric_server.doors.metrics import count_request
+from millimetric_server.enrich.privacy import client_ip
+from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
+from millimetric_server.journal.ledger import Outcome
+from millimetric_server.process.summed_log import SummedLog
+from millimetric_server.reads.exports import ExportReader
+from millimetric_server.shares.body_room import SMALL_BYTES
+
+log = logging.getLogger(__name__)
+
+
+Body = TypeVar("Body")
+Result = TypeVar("Result")
+Steps = Generator["Future[Any]", Any, Result]
+_GROUP_MAX = 500
+REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
+_OWN_FAULTS = (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
+# What any stranger, or a single client in a loop, could write a line a call with.
+_BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
+_REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply(Generic[Body]):
+    """An encoded response, or the planned error that stands in its place."""
+
+    body: Body
+    error: AppError | None = None
+
+
+def make_request_id() -> str:
+    """An id that the answer and the log share."""
+    return str(uuid_utils.uuid7())
+
+
+def read_request_id(headers: Mapping[str, str]) -> str:
+    """The caller's own id of the request, if it can stand in a header and a log line; else a new one."""
+    sent = headers.get(REQUEST_ID_HEADER)
+    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
+
+
+def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Reply[bytes]]:
+    """Carry out a unary call; yields each future that the door must wait for in its own way."""
+    began = time.perf_counter()
+    reply = yield from carry_out(call, deps, encode, b"")
+    count_call(call, reply.error, began)
+    return reply
+
+
+def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Steps[Reply[Body]]:
+    """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
+    try:
+        yield from pass_guards(GUARDS, call, deps)
+        response = yield from call.rpc.handler(call, deps)
+        return Reply(encode(response))
+    except Exception as failure:  # noqa: BLE001 - it is logged
+        error = note_failure(call, failure)
+    if call.uncounted_events and not is_only_early(call, error):
+        deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
+    return Reply(nothing, charge_refusal(call, error, deps))
+
+
+def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
+    """Read the next piece of an export's file; empty at its end."""
+    try:
+        while not (piece := export.take()):
+            if call.cancellation.is_cancelled:
+                raise call.cancellation.why  # noqa: TRY301 - told like any other
+            if (waiting := export.read_on()) is None:
+                break
+            yield waiting
+        return Reply(piece)
+    except Exception as failure:  # noqa: BLE001 - it is logged
+        return Reply(b"", note_failure(call, failure))
+
+
+def note_failure(call: Call, failure: Exception) -> AppError:
+    """Log why a call failed; returns what its caller is told."""
+    if not isinstance(failure, AppError):
+        log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
+        return make_internal_error(call.request_id)
+    level = failure.failure.log_level
+    if failure.failure.code is StatusCode.UNAUTHENTICATED:
+        summed = _BAD_KEYS
+    elif (summed_at := _REFUSALS.get(level)) is not None:
+        summed = summed_at
+    else:
+        if log.isEnabledFor(level):
+            log.log(level, "%s", _describe(call, failure))
+        return failure
+    summed.note(failure.reason.value, lambda: _describe(call, failure))
+    return failure
+
+
+def _describe(call: Call, failure: AppError) -> str:
+    return f"{call.rpc.name} over {call.door}: {failure.reason} [{call.request_id}]"
+
+
+def flush_log() -> None:
+    """Write what the log has only counted; at the end of the server."""
+    for summed in (_BAD_KEYS, *_REFUSALS.values()):
+        summed.flush()
+
+
+def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
+    """Check who opens a stream, before a message of it is looked at; returns why it may not."""
+    try:
+        yield from pass_guards(CALLER_GUARDS, call, deps)
+    except AppError as error:
+        return error
+    return None
+
+
+def charge_refusal(call: Call, error: AppError, deps: Deps) -> AppError:
+    """Let a call that is refused for what it is pay for that; returns what its caller is told."""
+    is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
+    if not is_own_fault or call.rpc.shape is Shape.BOTH:  # a stream that waits for tokens would wait in vain
+        return error
+    prefix = call.key.prefix if hasattr(call, "key") else ""
+    wait_s = deps.refusals.charge(prefix, find_address(call, deps), call.body_bytes)
+    return make_refused_too_often(wait_s) if wait_s else error
+
+
+def find_address(call: Call, deps: Deps) -> str:
+    """The caller's address, past trusted proxies."""
+    return client_ip(call.peer, call.headers.get("x-forwarded-for", ""), deps.trusted_proxies)
+
+
+def make_refused_too_often(wait_s: float) -> AppError:
+    """Make the error for a caller whose calls are refused again and again."""
+    message = "too many calls of yours were refused; correct them, or try again later"
+    return AppError(Reason.RATE_LIMITED, message, retry_after_s=wait_s)
+
+
+def may_be_large(headers: Mapping[str, str]) -> bool:
+    """Tell whether a body may need more work than an ordinary call's, by what is announced of it."""
+    length = headers.get("content-length", "")
+    return "content-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES
+
+
+async def refuse_early(call: Call, deps: Deps) -> AppError | None:
+    """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
+    error = await wait_async(admit(call, deps), call)
+    if error is not None:
+        return refuse(call, charge_refusal(call, error, deps))
+    if may_be_large(call.headers) and deps.refusals.is_exhausted(call.key.prefix, find_address(call, deps)):
+        return refuse(call, make_refused_too_often(1.0))
+    return None
+
+
+def refuse(call: Call, error: AppError) -> AppError:
+    """Log and count a call that is refused before it is carried out; returns what its caller is told."""
+    count_call(call, error, time.perf_counter())
+    return note_failure(call, error)
+
+
+def is_only_early(call: Call, error: AppError) -> bool:
+    """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
+    return call.rpc.shape is Shape.BOTH and error.reason is Reason.RATE_LIMITED
+
+
+def read_group_max(call: Call, deps: Deps) -> int:
+    """How many events of a stream may be carried out together: never more than its bucket can hold."""
+    burst = deps.limiter.read_burst(call.project, call.rpc.limit)
+    return _GROUP_MAX if burst is None else min(_GROUP_MAX, burst)
+
+
+def count_call(call: Call, error: AppError | None, began: float) -> None:
+    """Count a finished call that began at this reading of time.perf_counter()."""
+    reason = "ok" if error is None else error.reason.value
+    count_request(call.rpc.name, call.door, reason, time.perf_counter() - began)
+
+
+def make_internal_error(request_id: str) -> AppError:
+    """The only thing that a caller learns of a fault: the id under which the log tells it."""
+    return AppError(
+        Reason.INTERNAL_ERROR,
+        "a fault of ours; the server's log knows it by request_id",
+        request_id=request_id,
+    )
+
+
+def wait_blocking(steps: Steps[Result]) -> Result:
+    """Carry out the steps in this thread."""
+    try:
+        waiting = next(steps)
+        while True:
+            try:
+                result = waiting.result()
+            except Exception as error:  # noqa: BLE001 - the steps decide what it means
+                waiting = steps.throw(error)
+            else:
+                waiting = steps.send(result)
+    except StopIteration as stop:
+        answer: Result = stop.value
+        return answer
+
+
+async def wait_async(steps: Steps[Result], call: Call) -> Result:
+    """Carry out the steps on this event loop. If the task is cancelled, so is the call."""
+    try:
+        waiting = next(steps)
+        while True:
+            try:
+                result = await _arrival(waiting)
+            except Exception as error:  # noqa: BLE001 - the steps decide what it means
+                waiting = steps.throw(error)
+            else:
+                waiting = steps.send(result)
+    except StopIteration as stop:
+        answer: Result = stop.value
+        return answer
+    except asyncio.CancelledError:
+        call.cancellation.cancel()
+        raise
+    finally:
+        steps.close()
+
+
+async def _arrival(waiting: "Future[Result]") -> Result:
+    """Wait for a future of another thread without a hold on it.
+
+    asyncio.wrap_future would pass this task's cancellation on to the future, and so to the thread that completes it
+    for other callers too.
+    """
+    loop = asyncio.get_running_loop()
+    arrived = loop.create_future()
+
+    def arrive() -> None:
+        if not arrived.done():
+            arrived.set_result(None)
+
+    def tell(_: "Future[Result]") -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(arrive)
+
+    waiting.add_done_callback(tell)
+    await arrived
+    return waiting.result()

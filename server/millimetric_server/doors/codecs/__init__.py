@@ -1,0 +1,1 @@
+"""Messages from and to bytes: JSON and Protobuf, compressed or not, within bounds."""

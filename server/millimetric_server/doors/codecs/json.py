@@ -1,0 +1,171 @@
+"""Messages as JSON: one reader of both spellings and all forms of proto3 JSON; snake_case out, proto3 for Connect."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, get_args, get_origin
+from urllib.parse import parse_qsl
+
+import msgspec
+from google.protobuf import json_format
+from msgspec.structs import fields
+
+from millimetric_server.api.errors import AppError, Reason, Violation, invalid_params, invalid_payload
+from millimetric_server.api.messages import (
+    NO_JSON,
+    Ack,
+    BatchMode,
+    BatchRequest,
+    Event,
+    Filter,
+    Message,
+    UndecodableEvent,
+    decode_custom,
+    encode_custom,
+)
+from millimetric_server.doors.codecs.json_pieces import TooManyItemsError, split_list
+from millimetric_server.doors.codecs.plain_json import find_kind, is_absent, write_plainly
+from millimetric_server.doors.codecs.proto import to_proto
+from millimetric_server.ingest.check_event import make_too_many
+from millimetric_server.reads.filters import FilterError, parse_filter
+
+_MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
+# Values that a body may hold, by its commas, if it is no batch: more than any valid request. What a list is made of is
+# built before anybody can count it, so it is bounded here.
+_COMMAS_MAX = 250_000
+_TEXT_CHARS_MAX = 400  # of msgspec's sentences, which repeat what was sent; the place stands at the end
+_PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
+
+encode_rest: Callable[[Message], bytes] = msgspec.json.Encoder(enc_hook=encode_custom).encode
+
+
+class _RawBatch(msgspec.Struct):
+    """A batch whose events have not been looked at, not even counted."""
+
+    events: msgspec.Raw = NO_JSON
+    mode: BatchMode = BatchMode.UNSPECIFIED
+    ack: Ack = Ack.UNSPECIFIED
+
+
+_decode_raw_batch = msgspec.json.Decoder(_RawBatch).decode
+_decode_events = msgspec.json.Decoder(list[Event], dec_hook=decode_custom).decode
+_decode_event = msgspec.json.Decoder(Event, dec_hook=decode_custom).decode
+
+
+class JsonDecoder:
+    """Decodes one request type. Unknown fields are ignored."""
+
+    def __init__(self, request: type[Message]) -> None:
+        self._request = request
+        self._decoder = msgspec.json.Decoder(request, dec_hook=decode_custom)
+        self._has_lists = any(get_origin(field.type) is list for field in fields(request))
+        self._integers = [field.name for field in fields(request) if find_kind(field.type) is int]
+
+    def decode(self, body: bytes) -> Message:
+        """Decode a body. Raises AppError invalid_payload that names the field."""
+        try:
+            str(body, "utf-8")  # msgspec does not look into what it skips
+            if self._request is BatchRequest:
+                return _decode_batch(body or b"{}")
+            if body.count(b",") > _COMMAS_MAX and self._has_lists:
+                raise invalid_payload((Violation("body", f"must hold at most {_COMMAS_MAX} values"),))
+            return self._decode_single(body or b"{}")
+        except msgspec.ValidationError as error:
+            raise invalid_payload((_locate(error),)) from None
+        except _MALFORMED:
+            raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
+
+    def decode_connect(self, body: bytes) -> Message:
+        """Decode a body of Connect, where a number of 0 is an absent one, as in protobuf. Raises like decode."""
+        message = self.decode(body)
+        for name in self._integers:
+            if getattr(message, name) == 0:
+                setattr(message, name, None)
+        return message
+
+    def _decode_single(self, body: bytes) -> Message:
+        try:
+            message: Message = self._decoder.decode(body)
+        except msgspec.ValidationError:  # most calls are written as we would write them, and are spared this
+            message = self._decoder.decode(write_plainly(body, self._request))
+        return message
+
+
+def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -> Message:
+    """Read a request from a query string and a path. Raises AppError invalid_params that names the parameter."""
+    known = {field.encode_name: get_origin(field.type) is list for field in fields(request)}
+    texts = {field.encode_name for field in fields(request) if str in (field.type, *get_args(field.type))}
+    values: dict[str, Any] = dict(path)
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=100)
+    except ValueError:
+        raise invalid_params("query", "must be percent-encoded UTF-8 with at most 100 parameters") from None
+    for name, text in pairs:
+        if name not in known or name in path:
+            raise invalid_params(name[:64], f"is unknown here; there are {', '.join(known)}")
+        if name == "filter" and text:
+            values.setdefault(name, []).append(_read_filter(text))
+        elif known[name]:
+            values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
+        elif name in values:
+            raise invalid_params(name, "is given twice")
+        elif text.lower() == "null" and name not in texts:  # msgspec would take it for an absent value
+            raise invalid_params(name, "must not be null: leave it out")
+        elif text:
+            values[name] = text
+    try:
+        return msgspec.convert(values, request, strict=False, dec_hook=decode_custom)
+    except (msgspec.ValidationError, OverflowError) as error:
+        place = _locate(error)
+        raise AppError(Reason.INVALID_PARAMS, f"{place.field}: {place.message}", violations=(place,)) from None
+
+
+def encode_connect(message: Message) -> bytes:
+    """Encode a response as proto3 JSON: camelCase names, full enum names, 64-bit integers as text."""
+    return msgspec.json.encode(json_format.MessageToDict(to_proto(message)))
+
+
+def _decode_batch(body: bytes) -> Message:
+    """Decode a batch: count its events, then build them. Where one is bad, each is decoded for itself."""
+    try:
+        raw = _decode_raw_batch(body)
+    except msgspec.ValidationError:
+        raw = _decode_raw_batch(write_plainly(body, _RawBatch, BatchRequest))
+    try:
+        sent = [] if is_absent(raw.events) else split_list(raw.events)
+    except TooManyItemsError:
+        raise make_too_many("events") from None
+    except msgspec.ValidationError as error:
+        raise invalid_payload((Violation("events", _locate(error).message),)) from None
+    try:
+        events = _decode_events(raw.events) if sent else []
+    except msgspec.ValidationError:
+        events = [_decode_one(event) for event in sent]
+    return BatchRequest(events, raw.mode, raw.ack)
+
+
+def _decode_one(raw: msgspec.Raw) -> Event:
+    try:
+        return _decode_event(raw)
+    except msgspec.ValidationError:
+        pass
+    try:
+        return _decode_event(write_plainly(raw, Event))
+    except msgspec.ValidationError as error:
+        return UndecodableEvent(violations=(_locate(error),))
+
+
+def _read_filter(text: str) -> Filter:
+    try:
+        return parse_filter(text)
+    except FilterError as error:
+        raise invalid_params("filter", str(error)) from None
+
+
+def _locate(error: Exception) -> Violation:
+    """Turn msgspec's sentence, `Expected … - at `$.events[3].url``, into a violation."""
+    text = str(error)
+    if len(text) > _TEXT_CHARS_MAX:
+        text = f"{text[: _TEXT_CHARS_MAX // 2]}…{text[-_TEXT_CHARS_MAX // 2 :]}"
+    match = _PLACE.fullmatch(text)
+    what, field = (match["what"], match["field"]) if match else (text, None)
+    return Violation(field or "body", what[:1].lower() + what[1:])

@@ -1,0 +1,1 @@
+"""The gRPC door: grpcio's server, its pool, unary calls and streams."""

@@ -1,0 +1,103 @@
+"""A gRPC call's context as the core sees it, and a planned error as gRPC tells it."""
+
+import math
+from collections.abc import Mapping
+from typing import NoReturn
+from urllib.parse import unquote
+
+import grpc
+from google.rpc.status_pb2 import Status
+
+from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import Message
+from millimetric_server.doors.boundary import REQUEST_ID_HEADER, read_request_id
+from millimetric_server.doors.codecs.proto import decode_proto
+from millimetric_server.doors.error_details import make_details, shorten
+from millimetric_server.shares.body_room import SMALL_BYTES, BodyRoom
+
+# gRFC A6: a client with a retry policy waits for so many milliseconds, or does not try again.
+_PUSHBACK, _NEVER = "grpc-retry-pushback-ms", "-1"
+Metadata = tuple[tuple[str, str | bytes], ...]
+_RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
+
+
+def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps) -> Call:
+    """Make the call that the guards look at; its `decode` comes with its message."""
+    return Call(
+        rpc=rpc,
+        door="grpc",
+        headers=_read_metadata(context),
+        peer=_read_peer(context.peer()),
+        decode=_decode_nothing,
+        received_at=deps.read_clock_us(),
+        request_id=name_request(context),
+    )
+
+
+def name_request(context: grpc.ServicerContext) -> str:
+    """Find the id of a request, or make one; whatever ends the call tells it behind the answer."""
+    request_id = read_request_id(_read_metadata(context))
+    context.set_trailing_metadata(((REQUEST_ID_HEADER, request_id),))
+    return request_id
+
+
+def _decode_nothing() -> Message:
+    raise RuntimeError("a call was decoded before its message came")
+
+
+def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int, bodies: BodyRoom) -> Message:
+    """Decode a message, a large one in its turn. Raises AppError payload_too_large, invalid_payload, overloaded."""
+    if len(body) > body_bytes_max:
+        message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
+        raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
+    if len(body) <= SMALL_BYTES:
+        return decode_proto(rpc.request, body)
+    with bodies.take_turn():
+        return decode_proto(rpc.request, body)
+
+
+def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode | None = None) -> NoReturn:
+    """End the call with a planned error. Before any message of an answer the end is Trailers-Only: clients retry it.
+
+    `code` stands in the place of the reason's own.
+    """
+    code = code or error.code
+    context.set_trailing_metadata((*read_request_name(context), *make_trailers(error, code)))
+    context.abort(code, error.message)
+
+
+def read_request_name(context: grpc.ServicerContext) -> Metadata:
+    """What tells the id of a request, which has one from now on."""
+    if not context.trailing_metadata():
+        name_request(context)
+    named: Metadata = context.trailing_metadata()
+    return named
+
+
+def make_trailers(error: AppError, code: grpc.StatusCode) -> Metadata:
+    """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
+    status = Status(code=code.value[0], message=error.message)
+    for detail in make_details(shorten(error)):
+        status.details.add().Pack(detail)
+    details = ("grpc-status-details-bin", status.SerializeToString())
+    if error.retry_after_s is not None:
+        return details, (_PUSHBACK, str(math.ceil(error.retry_after_s * 1000)))
+    if error.failure.code in _RETRIED_CODES and not error.failure.is_retryable:
+        return details, (_PUSHBACK, _NEVER)
+    return (details,)
+
+
+def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
+    """What is sent twice is its values joined by a comma, as HTTP has it: no value hides another."""
+    headers: dict[str, str] = {}
+    for name, value in context.invocation_metadata():
+        if isinstance(value, str):
+            headers[name] = f"{headers[name]},{value}" if name in headers else value
+    return headers
+
+
+def _read_peer(peer: str) -> str:
+    """`ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000` (percent-encoded) become addresses; a unix socket has none."""
+    family, _, address = unquote(peer).partition(":")
+    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""

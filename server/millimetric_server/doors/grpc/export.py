@@ -1,0 +1,74 @@
+"""Exports over gRPC: a stream of the file's pieces, each read when the one before it was taken."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.errors import AppError
+from millimetric_server.api.messages import ExportFormat, ExportResponse
+from millimetric_server.doors.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
+from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.doors.grpc.call import decode_body, refuse
+from millimetric_server.doors.grpc.ending import CallsInWork
+from millimetric_server.doors.grpc.pool import Admitted
+from millimetric_server.doors.grpc.unary import Doorkeeper
+from millimetric_server.doors.http.response import STALLED_S
+from millimetric_server.reads.exports import ExportReader
+from millimetric_server.store.faults import make_abandoned
+
+
+class ExportMethod(Doorkeeper):
+    """Answers exports. grpcio drops the iterator when the caller is gone, which closes the reader."""
+
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
+        super().__init__(rpc, deps, pool)
+        self._work = work
+        self._body_bytes_max = body_bytes_max
+
+    def __call__(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
+        """Carry out an export; all checks are made again, now that the call is whole."""
+        try:
+            with self._work.one():
+                yield from self._send(request, context)
+        except AppError as ending:
+            refuse(context, ending)
+
+    def _send(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
+        began = time.perf_counter()
+        call: Call = request.caller
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
+        if not context.add_callback(call.cancellation.cancel):
+            call.cancellation.cancel()
+        opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))
+        error = opened.error
+        try:
+            if opened.body is not None:
+                error = make_abandoned()  # until it gets to the end
+                with contextlib.closing(opened.body) as reader:
+                    while (piece := wait_blocking(read_piece(call, reader))).body:
+                        if call.request.format is ExportFormat.PARQUET:  # compressed as it is
+                            context.disable_next_message_compression()
+                        with _bounded_wait(context):
+                            yield encode_proto(ExportResponse(piece.body))
+                    error = piece.error
+        finally:
+            count_call(call, error, began)
+        if error is not None:
+            refuse(context, error)
+
+
+@contextlib.contextmanager
+def _bounded_wait(context: grpc.ServicerContext) -> Iterator[None]:
+    """End the call if what is yielded within is not taken in time."""
+    timer = threading.Timer(STALLED_S, context.cancel)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

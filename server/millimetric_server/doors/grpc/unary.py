@@ -1,0 +1,80 @@
+"""Unary calls over gRPC: who calls is checked by the metadata, before the message is read."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
+
+from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.errors import AppError
+from millimetric_server.doors.boundary import admit, charge_refusal, make_internal_error, refuse, run, wait_blocking
+from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.doors.grpc.call import decode_body, make_call
+from millimetric_server.doors.grpc.call import refuse as end
+from millimetric_server.doors.grpc.ending import CallsInWork
+from millimetric_server.doors.grpc.pool import Admitted
+from millimetric_server.doors.metrics import count_request
+
+log = logging.getLogger(__name__)
+
+COMPRESSED_FROM_BYTES = 8 * 1024
+
+
+class Doorkeeper:
+    """What a CallPool asks before the message of a call, for any method of ours with one request message."""
+
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor) -> None:
+        self._rpc = rpc
+        self._deps = deps
+        self.experimental_thread_pool = pool
+
+    def admit(self, context: grpc.ServicerContext) -> Call:
+        """Check key, scope and origin. Raises AppError."""
+        call = make_call(self._rpc, context, self._deps)
+        error = wait_blocking(admit(call, self._deps))
+        if error is not None:
+            raise refuse(call, charge_refusal(call, error, self._deps))
+        return call
+
+    def note_refusal(self, error: AppError) -> None:
+        """Count a call whose message was not read."""
+        count_request(self._rpc.name, "grpc", error.reason.value, 0)
+
+
+class UnaryMethod(Doorkeeper):
+    """Answers the calls of one unary method."""
+
+    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
+        super().__init__(rpc, deps, pool)
+        self._work = work
+        self._body_bytes_max = body_bytes_max
+
+    def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
+        """Carry out a call; whatever goes wrong, its caller learns no text of an exception."""
+        try:
+            return self._answer(request, context)
+        except Exception:
+            if context.code() is not None:  # type: ignore[attr-defined]  # refused, which is no fault
+                raise
+            request_id = request.caller.request_id
+            log.exception("%s over grpc: a fault [%s]", self._rpc.name, request_id)
+            end(context, make_internal_error(request_id))
+
+    def _answer(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
+        """All checks are made again, now that the call is whole."""
+        call: Call = request.caller
+        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
+        call.body_bytes = len(request.message)
+        call.received_at = self._deps.read_clock_us()
+        if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
+            call.cancellation.cancel()
+        try:
+            with self._work.one():
+                reply = wait_blocking(run(call, self._deps, encode_proto))
+        except AppError as ending:
+            end(context, ending)
+        if reply.error is not None:
+            end(context, reply.error)
+        if len(reply.body) < COMPRESSED_FROM_BYTES:
+            context.disable_next_message_compression()
+        return reply.body

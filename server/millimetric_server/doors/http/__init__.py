@@ -1,0 +1,1 @@
+"""The HTTP door: REST, Connect, gRPC-Web and the pages of health."""

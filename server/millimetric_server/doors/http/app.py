@@ -1,0 +1,107 @@
+"""The HTTP port: one ASGI app that sends each request to its door, with CORS around the browser's ones."""
+
+import logging
+import re
+from dataclasses import replace
+
+from millimetric_server.api.call import Deps, Rpc
+from millimetric_server.api.errors import AppError, Reason, wrong_verb
+from millimetric_server.doors.boundary import REQUEST_ID_HEADER, make_internal_error, make_request_id
+from millimetric_server.doors.http.body import ClientGoneError, Receive
+from millimetric_server.doors.http.connect import PACKAGE, ConnectDoor, make_method
+from millimetric_server.doors.http.content_encoding import encode_response
+from millimetric_server.doors.http.health import HealthDoor
+from millimetric_server.doors.http.response import (
+    Request,
+    Response,
+    Scope,
+    Send,
+    make_allow,
+    read_request,
+    send_response,
+)
+from millimetric_server.doors.http.rest import RestDoor, make_error_response
+
+log = logging.getLogger(__name__)
+
+_CLOSE = (b"connection", b"close")
+_ANY_ORIGIN = (b"access-control-allow-origin", b"*")
+_EXPOSED = (
+    b"access-control-expose-headers",
+    b"Retry-After, X-Request-Id, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin",
+)
+# What our own clients send; whatever else a page asks for is allowed with it. `*` would not stand for Authorization.
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Type, Content-Encoding, Millimetric-Ack, Millimetric-Ignore-Opt-Out, X-Request-Id, "
+    "Connect-Protocol-Version, Connect-Timeout-Ms, X-Grpc-Web, X-User-Agent, Grpc-Timeout"
+)
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_ASKED_HEADERS_MAX = 100
+_BROWSER_PATHS = ("/v1/", PACKAGE)
+_HEALTH_VERBS = ("GET", "HEAD")
+
+
+class HttpApp:
+    """The ASGI application."""
+
+    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int, metrics_token: str = "") -> None:
+        self._rest = RestDoor(handlers, deps, body_bytes_max)
+        self._connect = ConnectDoor(tuple(make_method(rpc) for rpc in handlers), deps, body_bytes_max)
+        self.health = HealthDoor(deps, metrics_token)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; nothing of an exception leaves here."""
+        if scope["type"] != "http":
+            return
+        is_browser = scope["path"].startswith(_BROWSER_PATHS)
+        request_id = ""
+        accepted = ""
+        try:
+            request = read_request(scope, receive)
+            request_id, accepted = request.request_id, request.headers.get("accept-encoding", "")
+            response = await self._answer(request, is_browser=is_browser)
+        except ClientGoneError:
+            return
+        except Exception:
+            request_id = request_id or make_request_id()
+            log.exception("HTTP: a fault [%s]", request_id)
+            response = make_error_response(make_internal_error(request_id))
+        extra = [(REQUEST_ID_HEADER.encode(), request_id.encode()), *((_ANY_ORIGIN, _EXPOSED) if is_browser else ())]
+        if self.health.is_ending:
+            extra.append(_CLOSE)  # so that this connection is not in use when the port closes
+        response = await encode_response(response, accepted)
+        await send_response(response, send, extra, is_head=scope["method"] == "HEAD")
+
+    async def _answer(self, request: Request, *, is_browser: bool) -> Response:
+        if request.method == "OPTIONS" and is_browser:
+            return _answer_preflight(request)
+        verb = "GET" if request.method == "HEAD" else request.method  # the body is left out when it is sent
+        if (found := self._rest.find_route(verb, request.path)) is not None:
+            return await self._rest.answer(request, *found)
+        if request.path.startswith(PACKAGE):
+            return await self._connect.answer(request)
+        if verb == "GET" and request.path in self.health.routes:
+            answer = await self.health.answer(request)
+            return make_error_response(answer) if isinstance(answer, AppError) else answer
+        verbs = _HEALTH_VERBS if request.path in self.health.routes else self._rest.find_verbs(request.path)
+        if verbs:
+            refusal = make_error_response(wrong_verb(verbs))
+            return replace(refusal, headers=[*refusal.headers, make_allow(verbs)])
+        return make_error_response(AppError(Reason.NOT_FOUND, "there is no such route; see docs/api/rest.md"))
+
+
+def _answer_preflight(request: Request) -> Response:
+    """Any page may ask, since no cookie is involved: whether the answer is yes, the key's origins decide."""
+    asked = request.headers.get("access-control-request-headers", "").split(",", _ASKED_HEADERS_MAX)
+    names = dict.fromkeys(name.strip().lower() for name in asked[:_ASKED_HEADERS_MAX])
+    ours = {name.strip() for name in _ALLOWED_HEADERS.lower().split(",")}
+    others = [name for name in names if name not in ours and _HEADER_NAME.fullmatch(name)]
+    return Response(
+        204,
+        headers=(
+            (b"access-control-allow-methods", b"GET, HEAD, POST"),
+            (b"access-control-allow-headers", ", ".join((_ALLOWED_HEADERS, *others)).encode()),
+            (b"access-control-max-age", b"7200"),
+            (b"vary", b"Access-Control-Request-Headers"),
+        ),
+    )

@@ -1,0 +1,151 @@
+"""What /metrics shows (Prometheus)."""
+
+import functools
+import time
+from collections.abc import Iterable, Sequence
+
+from prometheus_client import REGISTRY, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from millimetric_server.api.call import Deps
+from millimetric_server.journal.ledger import Account
+from millimetric_server.shares.places import Places
+from millimetric_server.store.inspection import Inspection
+from millimetric_server.store.rollups import ROLLUPS
+
+_REQUESTS = Counter("millimetric_requests", "Calls by outcome.", ("rpc", "door", "reason"))
+_SECONDS = Histogram(
+    "millimetric_request_seconds",
+    "Time from the door to the answer, the durable commit included.",
+    ("rpc", "door"),
+    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
+)
+
+
+def count_request(rpc: str, door: str, reason: str, seconds: float) -> None:
+    """Count a finished call."""
+    counter, histogram = _find_children(rpc, door, reason)
+    counter.inc()
+    histogram.observe(seconds)
+
+
+@functools.cache
+def _find_children(rpc: str, door: str, reason: str) -> tuple[Counter, Histogram]:
+    return _REQUESTS.labels(rpc, door, reason), _SECONDS.labels(rpc, door)
+
+
+class ServerCollector(Collector):
+    """Reads the journal's, the loader's and the control plane's state when /metrics is asked."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+
+    def register(self) -> None:
+        """Show these metrics from now on."""
+        REGISTRY.register(self)
+
+    def unregister(self) -> None:
+        """Show them no more."""
+        REGISTRY.unregister(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield the metrics as they are now."""
+        yield from _describe_accounts(self._deps.journal.read_accounts())
+        gauges = (
+            ("journal_bytes", "Size of the events that wait for ClickHouse.", self._deps.journal.waiting_bytes),
+            (
+                "store_failing_seconds",
+                "How long ClickHouse has refused events; 0 is well.",
+                _age(self._deps.loader.failing_since),
+            ),
+            (
+                "directory_stale_seconds",
+                "How long the control database has been away; 0 is well.",
+                _age(self._deps.directory.is_stale_since),
+            ),
+        )
+        for name, text, value in gauges:
+            yield GaugeMetricFamily(f"millimetric_{name}", text, value)
+        yield from _describe_places(self._deps.places)
+        yield CounterMetricFamily(
+            "millimetric_directory_looks",
+            "Looks into the control database for a key, project or origin that this server did not know.",
+            self._deps.directory.looks,
+        )
+        if self._deps.loader.inspection is not None:
+            yield from _describe_inspection(self._deps.loader.inspection)
+        yield CounterMetricFamily(
+            "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts
+        )
+
+
+def _describe_inspection(inspection: Inspection) -> Iterable[Metric]:
+    found = inspection.findings
+    broken = GaugeMetricFamily(
+        "millimetric_store_broken_parts", "Parts that ClickHouse could not read and set aside.", labels=("table",)
+    )
+    for table in ("events", *(rollup.table for rollup in ROLLUPS)):
+        broken.add_metric((table,), len(found.broken_parts.get(table, ())))
+    yield broken
+    wrong = GaugeMetricFamily(
+        "millimetric_rollups_wrong",
+        "Days and sessions that differ from their events and can't be rebuilt from them.",
+        labels=("part",),
+    )
+    wrong.add_metric(("days",), len(found.lost_days))
+    wrong.add_metric(("sessions",), sum(found.lost_sessions.values()))
+    yield wrong
+    yield CounterMetricFamily(
+        "millimetric_rollups_rebuilt", "Days and sessions that differed and were rebuilt.", inspection.rebuilt
+    )
+    yield GaugeMetricFamily(
+        "millimetric_store_inspected_timestamp_seconds",
+        "When the store was last looked at wholly (Unix time); 0 is never.",
+        found.checked_at,
+    )
+
+
+def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
+    """The ledger: in each answer, received is the sum of all the others."""
+    by_project: tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...] = (
+        (CounterMetricFamily, "events_received", "Events of decoded requests.", "received"),
+        (CounterMetricFamily, "events_stored", "Events that ClickHouse took.", "stored"),
+        (CounterMetricFamily, "events_duplicate", "Events whose event_id was known.", "duplicate"),
+        (GaugeMetricFamily, "journal_events", "Events that wait for ClickHouse.", "journaled"),
+        (GaugeMetricFamily, "dead_letters", "Events that ClickHouse refused and that are set aside.", "dead_letter"),
+    )
+    for family, name, text, field in by_project:
+        metric = family(f"millimetric_{name}", text, labels=("project",))
+        for account in accounts:
+            metric.add_metric((account.project_id,), getattr(account, field))
+        yield metric
+    by_reason = (
+        ("events_rejected", "Events that were refused, by reason.", "rejected"),
+        ("events_dropped", "Events that were accepted and not stored, by reason.", "dropped"),
+    )
+    for name, text, field in by_reason:
+        counter = CounterMetricFamily(f"millimetric_{name}", text, labels=("project", "reason"))
+        for account in accounts:
+            for reason, events in getattr(account, field).items():
+                counter.add_metric((account.project_id, reason), events)
+        yield counter
+
+
+def _describe_places(places: Sequence[Places]) -> Iterable[Metric]:
+    """What projects share: how much of it is taken, and who found none."""
+    taken = GaugeMetricFamily("millimetric_places_taken", "Places that are taken now.", labels=("kind",))
+    total = GaugeMetricFamily("millimetric_places", "Places that there are.", labels=("kind",))
+    refused = CounterMetricFamily(
+        "millimetric_places_refused", "Calls that found no place, and got `overloaded`.", labels=("kind", "project")
+    )
+    for one in places:
+        taken.add_metric((one.kind,), one.taken)
+        total.add_metric((one.kind,), one.total)
+        for project_id, calls in one.refused.items():
+            refused.add_metric((one.kind, project_id), calls)
+    yield from (taken, total, refused)
+
+
+def _age(since: float | None) -> float:
+    return 0.0 if since is None else time.monotonic() - since

@@ -1,0 +1,67 @@
+"""Explain: what would become of an event, and why. Stores nothing."""
+
+from dataclasses import replace
+
+from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.messages import (
+    AttributionExplanation,
+    AttributionParameter,
+    DeviceExplanation,
+    DropReason,
+    ExplainResponse,
+    Instant,
+    PassedRule,
+    Redaction,
+    StoredEvent,
+)
+from millimetric_server.enrich.attribution import Explanation
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.enrich.explain import ExplainedEvent, explain_event
+from millimetric_server.ingest.check_explain import CheckedExplain
+from millimetric_server.ingest.store_events import is_too_old, read_surroundings
+
+
+def explain(call: Call, deps: Deps) -> Steps:
+    """Answer every step of the event's enrichment and the row that Track would store with this key."""
+    yield from ()  # nothing to wait for
+    request: CheckedExplain = call.request
+    around = read_surroundings(call, deps)
+    if request.rule_set:
+        around = replace(around, rule_set=request.rule_set)
+    response = _tell(explain_event(request.event, around))
+    if is_too_old(request.event, call):
+        response.dropped = DropReason.OLDER_THAN_RETENTION
+    return response
+
+
+def _tell(explained: ExplainedEvent) -> ExplainResponse:
+    row, device = explained.row, explained.device
+    return ExplainResponse(
+        attribution=_tell_attribution(explained.attribution),
+        device=DeviceExplanation(device.device_type, device.browser, device.os, device.is_bot, row.is_bot),
+        country=row.country,
+        redactions=[Redaction(field, list(parts)) for field, parts in explained.removed.items()],
+        row=_tell_row(row),
+    )
+
+
+def _tell_attribution(found: Explanation) -> AttributionExplanation:
+    attribution = found.attribution
+    return AttributionExplanation(
+        rule_set=found.rule_set,
+        rule_id=attribution.rule_id,
+        source=attribution.source,
+        medium=attribution.medium,
+        campaign=attribution.campaign,
+        confidence=attribution.confidence,
+        parameters=[AttributionParameter(name, value) for name, value in found.parameters.items()],
+        page_host=found.page_host,
+        referrer_host=found.referrer_host,
+        passed_over=[PassedRule(rule_id, reason) for rule_id, reason in found.passed_over],
+    )
+
+
+def _tell_row(row: EventRow) -> StoredEvent:
+    stored = StoredEvent(*(getattr(row, name) for name in StoredEvent.__struct_fields__))
+    stored.timestamp, stored.received_at = Instant(row.timestamp), Instant(row.received_at)
+    return stored

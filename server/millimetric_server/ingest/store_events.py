@@ -1,0 +1,173 @@
+"""What Track, Batch, Identify and TrackStream share: the facts of the request, the append, the wait for the store."""
+
+import functools
+import hashlib
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import Reason, Violation
+from millimetric_server.api.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
+from millimetric_server.control.origins import read_hosts
+from millimetric_server.control.records import KeyKind
+from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.enrich.pipeline import Surroundings, enrich
+from millimetric_server.enrich.privacy import client_ip, is_opted_out
+from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
+from millimetric_server.ingest.check_event import CheckedBatch
+from millimetric_server.journal import ledger
+from millimetric_server.journal.journal import Appended
+from millimetric_server.journal.seen import FirstAnswer, NewEvent
+from millimetric_server.loading.loader import make_refused
+
+MICROSECONDS_A_DAY = 86_400_000_000
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def drop_opted_out(call: Call, deps: Deps) -> bool:
+    """Tell whether a browser's visitor asks not to be counted; if so, the call's events are dropped."""
+    get = call.headers.get
+    has_opted_out = call.key.kind is KeyKind.PUBLIC and is_opted_out(
+        get("sec-gpc", ""), get("dnt", ""), get("millimetric-ignore-opt-out", "")
+    )
+    if has_opted_out:
+        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OPT_OUT.value, call.uncounted_events)
+    return has_opted_out
+
+
+def count_outcome(call: Call, deps: Deps, outcome: ledger.Outcome, reason: str, events: int) -> None:
+    """Count events of the call that are not stored."""
+    deps.journal.note(call.project.project_id, outcome, reason, events)
+    call.uncounted_events -= events
+
+
+def store_events(
+    events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: Deps
+) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
+    """Enrich and append the events; returns once they are durable, or stored when that was asked for.
+
+    Raises AppError overloaded: nothing was stored, also when the project has too many calls that wait for the store.
+    """
+    if ack is not Ack.STORED:
+        return (yield from _append(events, call, deps))
+    with deps.loader.waiters.hold(call.project.project_id):
+        rows, appended = yield from _append(events, call, deps)
+        yield deps.loader.wait_loaded(appended.seq)
+        repeated = {
+            (row.event_id, first.received_at)
+            for row, first in zip(rows, appended.firsts, strict=True)
+            if first is not None
+        }
+        if repeated and (yield deps.journal.find_dead_letters(call.project.project_id, repeated)):
+            raise make_refused()
+    return rows, appended
+
+
+def _append(
+    events: Sequence[CheckedEvent], call: Call, deps: Deps
+) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
+    around = read_surroundings(call, deps)
+    rows = [enrich(event, around) for event in events]
+    new = [
+        NewEvent(row, _digest(event) if event.event_id else b"", around.is_public_key)
+        for row, event in zip(rows, events, strict=True)
+    ]
+    appended: Appended = yield deps.journal.append(new)
+    call.uncounted_events -= len(new)  # the journal has counted them
+    return rows, appended
+
+
+def store_one(
+    event: CheckedEvent, ack: Ack, call: Call, deps: Deps
+) -> Generator["Future[Any]", Any, tuple[EventRow, FirstAnswer | None] | DropReason]:
+    """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
+    if is_too_old(event, call):
+        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OLDER_THAN_RETENTION.value, 1)
+        return DropReason.OLDER_THAN_RETENTION
+    (row,), appended = yield from store_events([event], ack, call, deps)
+    return row, appended.firsts[0]
+
+
+def store_each(request: CheckedBatch, call: Call, deps: Deps) -> Generator["Future[Any]", Any, list[EventOutcome]]:
+    """Store the events that are good; returns the outcome of each, in order."""
+    refused = [_refuse(event, sent_id, call) for event, sent_id in zip(request.events, request.sent_ids, strict=True)]
+    for outcome, kind in ((Outcome.REJECTED, ledger.Outcome.REJECTED), (Outcome.DROPPED, ledger.Outcome.DROPPED)):
+        reasons = Counter(one.reason for one in refused if one is not None and one.outcome is outcome)
+        for reason, count in reasons.items():
+            count_outcome(call, deps, kind, str(reason), count)
+    good = [event for event, why in zip(request.events, refused, strict=True) if why is None]
+    stored: Iterator[EventOutcome] = iter(())
+    if good:
+        rows, appended = yield from store_events(good, request.ack, call, deps)  # type: ignore[arg-type]
+        stored = (
+            EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
+            for row, first in zip(rows, appended.firsts, strict=True)
+        )
+    return [why or next(stored) for why in refused]
+
+
+def is_too_old(event: CheckedEvent, call: Call) -> bool:
+    """Tell whether the retention of the call's project has passed since the event."""
+    oldest = call.received_at - call.project.retention_days * MICROSECONDS_A_DAY
+    return event.timestamp is not None and event.timestamp < oldest
+
+
+def _refuse(event: CheckedEvent | tuple[Violation, ...], sent_id: str, call: Call) -> EventOutcome | None:
+    """The outcome of an event that is not to be stored."""
+    event_id = sent_id or UNSET
+    if isinstance(event, tuple):
+        errors = [FieldError(violation.field, violation.message) for violation in event]
+        return EventOutcome(Outcome.REJECTED, event_id, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
+    if is_too_old(event, call):
+        return EventOutcome(Outcome.DROPPED, event_id, reason=DropReason.OLDER_THAN_RETENTION.value)
+    return None
+
+
+def read_surroundings(call: Call, deps: Deps) -> Surroundings:
+    """Gather what the call's events are enriched with."""
+    get, project = call.headers.get, call.project
+    return Surroundings(
+        project_id=project.project_id,
+        rule_set=project.rule_set,
+        retention_days=project.retention_days,
+        own_hosts=read_hosts(project.origins),
+        is_public_key=call.key.kind is KeyKind.PUBLIC,
+        is_secret_key=call.key.kind is KeyKind.SECRET,
+        received_at=call.received_at,
+        day=_read_day(call.received_at // MICROSECONDS_A_DAY),
+        ip=client_ip(call.peer, get("x-forwarded-for", ""), deps.trusted_proxies),
+        user_agent=get("user-agent", ""),
+        hints=_read_hints(call) if "sec-ch-ua" in call.headers else NO_HINTS,
+        referrer=get("referer", ""),
+        ip_salt=deps.secrets.ip_salt,
+        identity_key=deps.secrets.identity_key,
+        find_country=deps.countries.country,
+    )
+
+
+def _read_hints(call: Call) -> ClientHints:
+    names = (
+        "sec-ch-ua",
+        "sec-ch-ua-mobile",
+        "sec-ch-ua-platform",
+        "sec-ch-ua-platform-version",
+        "sec-ch-ua-model",
+    )
+    return ClientHints(*(call.headers.get(name, "") for name in names))
+
+
+@functools.lru_cache(8)
+def _read_day(days: int) -> str:
+    return datetime.fromtimestamp(days * 86_400, UTC).date().isoformat()
+
+
+def _digest(event: CheckedEvent) -> bytes:
+    """A hash of what was sent, to tell a repeated event from another one under the same id."""
+    return hashlib.blake2b(_encode(event), digest_size=8).digest()

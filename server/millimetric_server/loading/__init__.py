@@ -1,0 +1,1 @@
+"""From the journal to ClickHouse: the only room that knows both."""

@@ -1,0 +1,1 @@
+"""Erasure of a person: the RPCs, and the deletion in ClickHouse."""

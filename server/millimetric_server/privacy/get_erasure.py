@@ -1,0 +1,22 @@
+"""GetErasure: how far an erasure is."""
+
+from msgspec import UNSET
+
+from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import GetErasureResponse, Instant
+
+
+def get_erasure(call: Call, deps: Deps) -> Steps:
+    """Answer the erasure's state and figures. Raises AppError not_found, also for another project's."""
+    erasure = yield deps.erasures.find(call.project.project_id, call.request)
+    if erasure is None:
+        raise AppError(Reason.NOT_FOUND, "the project has no such erasure")
+    return GetErasureResponse(
+        erasure_id=erasure.erasure_id,
+        state=erasure.state,
+        requested_at=Instant(erasure.requested_at),
+        completed_at=UNSET if erasure.completed_at is None else Instant(erasure.completed_at),
+        rows_removed=erasure.rows_removed,
+        residual=erasure.residual,
+    )

@@ -1,0 +1,1 @@
+"""The server as a process: its threads, folders, log and end."""

@@ -1,0 +1,27 @@
+"""Export: a project's events as a file, in pieces."""
+
+import uuid
+
+from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.reads.check_reads import ExportPlan
+from millimetric_server.reads.exports import ExportReader, Selection
+
+
+def export(call: Call, deps: Deps) -> Steps:
+    """Return the reader of the file with its first piece read; whoever gets it has to close it.
+
+    Raises AppError overloaded when the project has too many exports, upstream_failed.
+    """
+    plan: ExportPlan = call.request
+    tag = str(uuid.uuid4())  # ClickHouse ends queries by it, and a request's id may be its caller's
+    selection = Selection(call.project.project_id, plan.conditions, plan.format, tag, call.cancellation)
+    reader = ExportReader.open(deps.store, selection)
+    if reader is None:
+        raise deps.store.reads.exports.refuse(call.project.project_id)
+    try:
+        if (first := reader.read_on()) is not None:
+            yield first
+    except BaseException:
+        reader.close()
+        raise
+    return reader

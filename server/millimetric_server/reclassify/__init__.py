@@ -1,0 +1,1 @@
+"""Attribution made anew for stored events, by another set of rules."""

@@ -1,0 +1,89 @@
+"""The whole API on one screen: every RPC that this server answers, with who may call it."""
+
+from millimetric_server.api.call import Rpc, Shape
+from millimetric_server.api.messages import (
+    BatchRequest,
+    BatchResponse,
+    ExplainRequest,
+    ExplainResponse,
+    ExportRequest,
+    ExportResponse,
+    ForgetRequest,
+    ForgetResponse,
+    FunnelRequest,
+    FunnelResponse,
+    GetErasureRequest,
+    GetErasureResponse,
+    IdentifyRequest,
+    IdentifyResponse,
+    QueryRequest,
+    QueryResponse,
+    RetentionRequest,
+    RetentionResponse,
+    SourcesRequest,
+    SourcesResponse,
+    StatsRequest,
+    StatsResponse,
+    TrackRequest,
+    TrackResponse,
+    TrackStreamRequest,
+    TrackStreamResponse,
+)
+from millimetric_server.control.records import KeyKind
+from millimetric_server.ingest.batch import batch
+from millimetric_server.ingest.check_event import (
+    validate_batch,
+    validate_identify,
+    validate_track,
+    validate_track_stream,
+)
+from millimetric_server.ingest.check_explain import validate_explain
+from millimetric_server.ingest.explain import explain
+from millimetric_server.ingest.identify import identify
+from millimetric_server.ingest.track import track
+from millimetric_server.ingest.track_stream import track_stream
+from millimetric_server.privacy.check_person import validate_forget, validate_get_erasure
+from millimetric_server.privacy.forget import forget
+from millimetric_server.privacy.get_erasure import get_erasure
+from millimetric_server.reads.check_reads import (
+    validate_export,
+    validate_query,
+    validate_sources,
+    validate_stats,
+)
+from millimetric_server.reads.check_visitors import validate_funnel, validate_retention
+from millimetric_server.reads.export import export
+from millimetric_server.reads.funnel import funnel
+from millimetric_server.reads.query import query
+from millimetric_server.reads.retention import retention
+from millimetric_server.reads.sources import sources
+from millimetric_server.reads.stats import stats
+
+_WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
+_READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})
+_OWNER = frozenset({KeyKind.SECRET})
+_DEBUGGERS = frozenset({KeyKind.SECRET, KeyKind.READ})
+_INGEST, _PRIVACY, _QUERY = "IngestService", "PrivacyService", "QueryService"
+
+# fmt: off
+HANDLERS: tuple[Rpc, ...] = (
+    Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, validate_track, 202, "track"),
+    Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, validate_batch, 202, "batch"),
+    Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
+    Rpc(
+        _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, validate_track_stream,
+        limit="track_stream", shape=Shape.BOTH,
+    ),
+    Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
+    Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
+    Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
+    Rpc(
+        _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, shape=Shape.RESPONSES,
+    ),
+    Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
+    Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
+    Rpc(_QUERY, "Funnel", FunnelRequest, FunnelResponse, _READERS, funnel, validate_funnel),
+    Rpc(_QUERY, "Retention", RetentionRequest, RetentionResponse, _READERS, retention, validate_retention),
+    Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, validate_explain),
+)
+# fmt: on
