@@ -16,7 +16,7 @@ import pytest
 from contract.doors import Answer, WireCall
 from contract.projects import Tenant
 from contract.stage import Stage, assert_no_leak
-from millimetric_server.ingest.check_event import CHARS_MAX
+from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.reads.filters import COLUMNS
 
 _DOORS = ("grpc", "rest")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from stores import DAY, NOW, Engine, make_row
 
+from millimetric_server.api.limits import OLDEST_US
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.ingest.check_event import OLDEST_US
 from millimetric_server.journal.blocks import Block, Entry
 from millimetric_server.journal.erasures import Erasures
 from millimetric_server.journal.journal import Journal

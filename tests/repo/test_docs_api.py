@@ -4,8 +4,8 @@ from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import Rpc, Shape
+from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
-from millimetric_server.ingest.check_event import BATCH_EVENTS_MAX, CHARS_MAX
 from millimetric_server.ingest.check_properties import BYTES_MAX
 from millimetric_server.reads.check_reads import (
     BUCKETS_MAX,

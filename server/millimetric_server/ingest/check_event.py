@@ -7,7 +7,8 @@ from operator import attrgetter
 import msgspec
 
 from millimetric_server.api.call import Call
-from millimetric_server.api.errors import AppError, Violation, invalid_payload
+from millimetric_server.api.errors import Violation, invalid_payload
+from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, FUTURE_MAX_US, OLDEST_US, make_too_many
 from millimetric_server.api.messages import (
     Ack,
     BatchMode,
@@ -24,19 +25,6 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.url_parts import parse_url
 from millimetric_server.ingest.check_properties import EMPTY, read_properties
 
-BATCH_EVENTS_MAX = 1000
-OLDEST_US = 946_684_800_000_000  # 2000-01-01
-FUTURE_MAX_US = 24 * 3600 * 1_000_000
-CHARS_MAX = {
-    "event": 128,
-    "event_id": 128,
-    "anonymous_id": 128,
-    "user_id": 256,
-    "session_id": 128,
-    "url": 2048,
-    "path": 2048,
-    "referrer": 2048,
-}
 _TEXT_LIMITS = tuple(CHARS_MAX.items())
 _read_texts = attrgetter(*CHARS_MAX)  # in the order of CheckedEvent's texts
 ACK_HEADER = "millimetric-ack"
@@ -100,15 +88,6 @@ def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
             raise invalid_payload(problems)
     sent_ids = [event.event_id or "" for event in request.events]
     return CheckedBatch(events, sent_ids, is_per_event, _read_ack(request.ack, call))
-
-
-def make_too_many(field: str) -> AppError:
-    """Make the error for a list that is too long. Doors raise it before they build the items.
-
-    So the ledger does not know these events: they were never received, as those of a body that is too large.
-    """
-    what = f"1 to {BATCH_EVENTS_MAX} events, not more" if field == "events" else f"at most {BATCH_EVENTS_MAX}"
-    return invalid_payload((Violation(field, f"must hold {what}"),))
 
 
 def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:

@@ -4,8 +4,8 @@ import msgspec
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
+from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import ForgetRequest, GetErasureRequest
-from millimetric_server.ingest.check_event import CHARS_MAX
 
 
 class Person(msgspec.Struct, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason, invalid_params
+from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import (
     Breakdown,
     ExportFormat,
@@ -17,7 +18,6 @@ from millimetric_server.api.messages import (
     SourcesRequest,
     StatsRequest,
 )
-from millimetric_server.ingest.check_event import CHARS_MAX
 from millimetric_server.reads.filters import Conditions, FilterError, add_filters, clamp_time
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone
 

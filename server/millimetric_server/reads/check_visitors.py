@@ -6,8 +6,8 @@ import msgspec
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import EPOCH, FunnelRequest, FunnelStep, Period, RetentionRequest
-from millimetric_server.ingest.check_event import CHARS_MAX
 from millimetric_server.reads.check_reads import (
     check_filters,
     check_group_columns,

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import click
 
+from millimetric_server.api.limits import BATCH_EVENTS_MAX
 from millimetric_server.api.messages import DropReason
 from millimetric_server.cli.addresses import grpc_address
 from millimetric_server.cli.load.batch_sender import BatchSender, SendError
@@ -30,7 +31,6 @@ from millimetric_server.cli.settings import read_settings
 from millimetric_server.cli.tables import print_table
 from millimetric_server.control.keys import ParsedKey, parse_key
 from millimetric_server.control.records import KeyKind
-from millimetric_server.ingest.check_event import BATCH_EVENTS_MAX
 
 _FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv"}
 _READERS = {"ndjson": read_ndjson, "csv": read_csv}

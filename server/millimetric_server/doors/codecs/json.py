@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from msgspec.structs import fields
 
 from millimetric_server.api.errors import AppError, Reason, Violation, invalid_params, invalid_payload
+from millimetric_server.api.limits import make_too_many
 from millimetric_server.api.messages import (
     NO_JSON,
     Ack,
@@ -25,7 +26,6 @@ from millimetric_server.api.messages import (
 from millimetric_server.doors.codecs.json_pieces import TooManyItemsError, split_list
 from millimetric_server.doors.codecs.plain_json import find_kind, is_absent, write_plainly
 from millimetric_server.doors.codecs.proto import to_proto
-from millimetric_server.ingest.check_event import make_too_many
 from millimetric_server.reads.filters import FilterError, parse_filter
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)

@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Raw
 from msgspec.structs import astuple
 
+from millimetric_server.api.limits import BATCH_EVENTS_MAX
 from millimetric_server.api.messages import NO_JSON
-from millimetric_server.ingest.check_event import BATCH_EVENTS_MAX
 
 # msgspec counts a list when it is built. An object that is written as an array is counted on the way: decoding ends
 # with the first item that it has no place for.

@@ -25,6 +25,7 @@ from millimetric.v1 import (
     query_service_pb2,
 )
 from millimetric_server.api.errors import AppError, Violation, invalid_params, invalid_payload
+from millimetric_server.api.limits import BATCH_EVENTS_MAX, make_too_many
 from millimetric_server.api.messages import Event, Instant, Message, UndecodableEvent
 from millimetric_server.doors.codecs.proto_values import (
     FieldError,
@@ -35,7 +36,6 @@ from millimetric_server.doors.codecs.proto_values import (
     write_timestamp,
 )
 from millimetric_server.doors.codecs.wire import WireReader
-from millimetric_server.ingest.check_event import BATCH_EVENTS_MAX, make_too_many
 
 _MODULES = (
     event_pb2,
