@@ -16,7 +16,7 @@ from reads import bearer, count_everywhere, wait_for_key, wait_until
 from stores import make_row
 
 from millimetric_server.cli import main
-from millimetric_server.cli.journal.command import retry as journal_retry
+from millimetric_server.cli.journal import retry as journal_retry
 from millimetric_server.journal.blocks import RefusedRows
 from millimetric_server.journal.dead_letters import insert
 from millimetric_server.journal.journal import Journal

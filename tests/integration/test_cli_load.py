@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from reads import bearer, count_everywhere, wait_for_key, wait_until
 
 from millimetric_server.cli import main
-from millimetric_server.cli.load.command import batch_sender
+from millimetric_server.cli.load import batch_sender
 from support.server_process import ProjectKeys, ServerProcess
 
 

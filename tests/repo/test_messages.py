@@ -8,7 +8,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server import messages
+from millimetric_server.api import messages
 from millimetric_server.api.messages import Instant, Message, UndecodableEvent, WireEnum
 from millimetric_server.doors.codecs.proto import find_proto_class
 from millimetric_server.enrich.event_row import EventRow

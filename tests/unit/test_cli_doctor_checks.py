@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from mmdb_writer import write_mmdb
 
 from millimetric_server.cli import main
-from millimetric_server.cli.doctor.command import services as doctor_services
+from millimetric_server.cli.doctor import services as doctor_services
 from millimetric_server.config import Settings
 from millimetric_server.journal.journal import Journal
 from millimetric_server.server_secrets import load_secrets
