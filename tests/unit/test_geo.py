@@ -5,6 +5,8 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import geoip2.database
+import maxminddb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,8 +66,54 @@ def test_country_of_both_record_shapes(database: Path, ip: str, country: str) ->
     assert CountryReader(database).country(ip) == country
 
 
-def test_uses_the_c_reader(database: Path) -> None:
-    assert type(CountryReader(database)._reader).__module__ == "maxminddb.extension"
+def test_the_library_reads_by_its_c_extension(database: Path) -> None:
+    assert type(maxminddb.open_database(database)).__module__ == "maxminddb.extension"
+
+
+_MAXMIND_RECORDS: dict[str, object] = {
+    "192.0.2.0/25": {
+        "country": {"iso_code": "GB", "geoname_id": Uint("uint32", 2635167), "names": {"en": "United Kingdom"}},
+        "registered_country": {"iso_code": "US"},
+    },
+    "192.0.2.128/25": {"registered_country": {"iso_code": "US"}},
+    "198.51.100.0/25": {"country": {"iso_code": "EU"}},
+    "198.51.100.128/25": {"country": "GB"},  # damaged: no shape of MaxMind's
+}
+
+
+@pytest.mark.parametrize("kind", ["GeoLite2-Country", "GeoIP2-Country", "GeoLite2-City", "GeoIP2-Enterprise"])
+def test_a_database_of_maxmind_is_read_by_its_own_library(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    class Watched(geoip2.database.Reader):
+        def __init__(self, path: Path) -> None:
+            opened.append(path)
+            super().__init__(path)
+
+    monkeypatch.setattr(geoip2.database, "Reader", Watched)
+    path = tmp_path / "country.mmdb"
+    write_mmdb(path, _MAXMIND_RECORDS, database_type=kind)
+    reader = CountryReader(path)
+    assert opened == [path]
+    ips = (
+        "192.0.2.1",
+        "::ffff:192.0.2.1",
+        "192.0.2.200",
+        "198.51.100.1",
+        "198.51.100.200",
+        "203.0.113.1",
+        "no address",
+    )
+    assert [reader.country(ip) for ip in ips] == ["GB", "GB", "", "", "", "", ""]
+
+
+@pytest.mark.parametrize("kind", ["GeoLite2-ASN", "DBIP-Country-Lite", "ipinfo generic_country.mmdb"])
+def test_any_other_database_is_read_by_the_shape_of_its_records(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "country.mmdb"
+    write_mmdb(path, _RECORDS, database_type=kind)
+    assert [CountryReader(path).country(ip) for ip in ("192.0.2.1", "192.0.2.200")] == ["GB", "DE"]
 
 
 def test_ipv6_in_an_ipv4_database_is_unknown(tmp_path: Path) -> None:

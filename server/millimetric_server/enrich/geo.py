@@ -1,5 +1,6 @@
 """The visitor's country from a MaxMind DB file that the operator may replace while the server runs."""
 
+import contextlib
 import logging
 import re
 from collections.abc import Callable
@@ -7,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
+import geoip2.database
+import geoip2.errors
 import maxminddb
 
 from millimetric_server.enrich.privacy import normalise_ip
@@ -16,6 +18,9 @@ from millimetric_server.enrich.privacy import normalise_ip
 _LOG = logging.getLogger(__name__)
 _CACHED_ADDRESSES = 65_536
 _ALPHA_2 = re.compile("[A-Z]{2}")
+# MaxMind's own kinds of database that know the country: geoip2 has a model for each. It refuses the records of others.
+_MAXMIND = re.compile("(?:GeoIP2|GeoLite2)-.*(Country|City|Enterprise)")
+_Find = Callable[[str], str | None]  # the country's code as the database has it; raises as its library does
 # Codes in country databases that are no countries: regions of old GeoIP files, and "unknown".
 _NOT_COUNTRIES = frozenset({"AP", "EU", "XX", "ZZ"})
 
@@ -33,7 +38,8 @@ class DatabaseInfo:
 class CountryReader:
     """Countries of IP addresses by a .mmdb file; without a readable file every answer is ''.
 
-    Both record shapes are read: `{'country_code': 'GB'}` and GeoLite2's `{'country': {'iso_code': 'GB'}}`.
+    MaxMind's databases are read by geoip2, all others by maxminddb, in both shapes that their records have:
+    `{'country_code': 'GB'}` and `{'country': {'iso_code': 'GB'}}`.
     Replace the file by renaming a new one over it (the old one stays mapped until it is let go); writing into
     the file that is open can crash the process. Lookups are safe during a reload.
     """
@@ -42,8 +48,8 @@ class CountryReader:
         self._path = path
         self._cached_addresses_max = cached_addresses_max
         self._file_state: tuple[int, int, int] | None = None
-        self._reader: maxminddb.Reader | None = None
-        self._find = self._make_find(None)
+        self._metadata: maxminddb.reader.Metadata | None = None
+        self._find = _find_nothing
         if path is None:
             _LOG.warning("no country database is configured: country stays empty")
             return
@@ -70,10 +76,9 @@ class CountryReader:
     @property
     def info(self) -> DatabaseInfo | None:
         """The open database's own description, None if there is none."""
-        reader = self._reader
-        if reader is None:
+        metadata = self._metadata
+        if metadata is None:
             return None
-        metadata = reader.metadata()
         return DatabaseInfo(
             path=str(self._path),
             database_type=metadata.database_type,
@@ -83,48 +88,64 @@ class CountryReader:
 
     def close(self) -> None:
         """Let the database go; every answer is '' from now on."""
-        self._path = None
-        self._use(None)
+        self._path = self._metadata = None
+        self._find = _find_nothing
 
     def _open(self, path: Path) -> bool:
         try:
-            reader = maxminddb.open_database(path)
-            reader.get("2001:db8::" if reader.metadata().ip_version == 6 else "192.0.2.0")  # noqa: PLR2004
+            metadata, find = _open_database(path)
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-            kept = "the former data stays in use" if self._reader else "country stays empty"
+            kept = "the former data stays in use" if self._metadata else "country stays empty"
             _LOG.warning("country database %s cannot be read (%s): %s", path, error, kept)
             return False
-        self._use(reader)
-        _LOG.info("country database %s: %s", path, reader.metadata().database_type)
+        # The old database is not closed but dropped: its file is unmapped when the last lookup has returned. Its cache
+        # goes with it, so that a new database never answers with old countries.
+        self._metadata = metadata
+        self._find = lru_cache(self._cached_addresses_max)(lambda ip: _find_country(find, ip))
+        _LOG.info("country database %s: %s", path, metadata.database_type)
         return True
 
-    def _use(self, reader: maxminddb.Reader | None) -> None:
-        # The old reader is not closed but dropped: its file is unmapped when the last lookup has returned.
-        self._reader = reader
-        self._find = self._make_find(reader)
 
-    def _make_find(self, reader: maxminddb.Reader | None) -> Callable[[str], str]:
-        """A lookup with a cache of its own, so that a new database never answers with old countries."""
-        if reader is None:
-            return _find_nothing
-        get = reader.get
-        return lru_cache(self._cached_addresses_max)(lambda ip: _find_country(get, ip))
+def _open_database(path: Path) -> tuple[maxminddb.reader.Metadata, _Find]:
+    """Open the file with the library for its type, and look one address up: damage shows here."""
+    reader = maxminddb.open_database(path)
+    metadata = reader.metadata()
+    match = _MAXMIND.match(metadata.database_type)
+    find = _find_by_maxmind(geoip2.database.Reader(path), match[1]) if match else _find_by_shape(reader)
+    with contextlib.suppress(geoip2.errors.AddressNotFoundError):
+        find("2001:db8::" if metadata.ip_version == 6 else "192.0.2.0")  # noqa: PLR2004
+    return metadata, find
+
+
+def _find_by_maxmind(reader: geoip2.database.Reader, kind: str) -> _Find:
+    look_up = {"Country": reader.country, "City": reader.city, "Enterprise": reader.enterprise}[kind]
+    return lambda ip: look_up(ip).country.iso_code
+
+
+def _find_by_shape(reader: maxminddb.Reader) -> _Find:
+    return lambda ip: _read_code(reader.get(ip))
+
+
+def _read_code(record: object) -> str | None:
+    """The country's code in a record of a database that is not MaxMind's."""
+    if not isinstance(record, dict):
+        return None
+    code = record.get("country_code")
+    if code is None and isinstance(country := record.get("country"), dict):
+        code = country.get("iso_code")
+    return code if isinstance(code, str) else None
 
 
 def _find_nothing(_ip: str) -> str:
     return ""
 
 
-def _find_country(get: Callable[[str], Any], ip: str) -> str:
+def _find_country(find: _Find, ip: str) -> str:
     try:
-        record = get(normalise_ip(ip))
-    except (ValueError, maxminddb.InvalidDatabaseError):  # no address, IPv6 in an IPv4 file, damaged data
+        code = find(normalise_ip(ip))
+    # No address, one of IPv6 in an IPv4 file, damaged data; and geoip2 raises for an address that it does not know.
+    except (ValueError, TypeError, maxminddb.InvalidDatabaseError, geoip2.errors.GeoIP2Error):
         return ""
-    if not isinstance(record, dict):
-        return ""
-    code = record.get("country_code")
-    if code is None and isinstance(country := record.get("country"), dict):
-        code = country.get("iso_code")
     return code if isinstance(code, str) and _is_country(code) else ""
 
 
