@@ -24,7 +24,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.queries import insert_account
 from millimetric_server.control.records import DEFAULT_ACCOUNT
-from millimetric_server.control.tables import METADATA, control_revision
+from millimetric_server.control.schema import migrate
+from millimetric_server.control.tables import control_revision
 from millimetric_server.process.folders import make_folder
 
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
@@ -140,12 +141,16 @@ class Database:
             yield connection
 
     def create_tables(self) -> None:
-        """Make the tables and the default account where they are missing; any number of processes at once."""
+        """Bring the schema forward and make the default account where it is missing; any number of processes at once.
+
+        Raises:
+            ControlError: a newer version has made the database.
+        """
         with _faults_translated(), self._writer.begin() as connection:
             # On SQLite, beginning to write is the lock; PostgreSQL has nothing to lock yet.
             if connection.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({_POSTGRES_CREATION_LOCK})"))
-            METADATA.create_all(connection)
+            migrate(connection)
             if connection.execute(select(control_revision.c.number)).first() is None:
                 connection.execute(insert(control_revision).values(id=1, number=1, change_id=uuid4().hex))
                 insert_account(connection, DEFAULT_ACCOUNT)

@@ -1,0 +1,94 @@
+"""The control database's schema: its steps make the tables that the code works with, and older databases come along."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import alembic.command
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, insert, inspect, text
+from sqlalchemy.engine import Engine
+
+from millimetric_server.control import schema
+from millimetric_server.control.database import Database, open_engine
+from millimetric_server.control.errors import ControlError
+from millimetric_server.control.store import open_control_store
+from millimetric_server.control.tables import METADATA, accounts, control_revision, projects
+
+pytest_plugins = ("postgres_server",)
+
+_NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/control.db"
+    made: str = request.getfixturevalue("postgres_server").create_database()
+    return made
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def read_version(connection: Connection) -> str:
+    (version,) = connection.execute(text("SELECT version_num FROM alembic_version")).scalars()
+    return str(version)
+
+
+def test_the_steps_make_the_tables_that_the_code_works_with(engine: Engine) -> None:
+    Database(engine).create_tables()
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+        assert read_version(connection) == schema.NEWEST
+
+
+def test_a_database_from_before_the_schema_had_versions_keeps_its_rows(url: str, engine: Engine) -> None:
+    with engine.begin() as connection:  # as version 0.1 made it
+        METADATA.create_all(connection)
+        connection.execute(insert(control_revision).values(id=1, number=7, change_id="c"))
+        connection.execute(insert(accounts).values(account_id="acc_1", name="default", created_at=_NOW))
+        row = {"project_id": "prj_1", "account_id": "acc_1", "name": "shop", "rule_set": "standard-1"}
+        connection.execute(insert(projects).values(**row, retention_days=30, created_at=_NOW))
+    for _ in range(2):
+        with contextlib.closing(open_control_store(url)) as store:
+            assert [one.name for one in store.list_projects()] == ["shop"]
+    with engine.connect() as connection:
+        assert read_version(connection) == schema.NEWEST
+
+
+def test_a_database_of_a_newer_version_is_refused_and_stays_as_it_is(url: str, engine: Engine) -> None:
+    open_control_store(url).close()
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(ControlError, match=r"newer version of millimetric has made .* \(schema 9999"):
+        open_control_store(url)
+    with engine.connect() as connection:
+        assert read_version(connection) == "9999"
+
+
+def test_a_step_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_steps = alembic.command.upgrade
+
+    def fail_afterwards(config: Config, revision: str) -> None:
+        run_steps(config, revision)
+        raise RuntimeError("the machine goes away")
+
+    monkeypatch.setattr(alembic.command, "upgrade", fail_afterwards)
+    with pytest.raises(RuntimeError):
+        Database(engine).create_tables()
+    with engine.connect() as connection:
+        assert inspect(connection).get_table_names() == []
+    monkeypatch.undo()
+    Database(engine).create_tables()
+    with engine.connect() as connection:
+        assert read_version(connection) == schema.NEWEST
