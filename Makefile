@@ -10,7 +10,7 @@ GENERATED := clients/python/src/millimetric/v1
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev geoip run test test-tools check static format lint types imports protos breaking \
+.PHONY: help setup setup-dev geoip run test test-tools check static format lint types imports dependencies protos breaking \
 	generate checkgenerate bench bench-enrich lock clean
 
 help:  ## List the targets
@@ -56,7 +56,7 @@ test-tools:
 
 check: static test  ## Everything that CI checks
 
-static: setup-dev lint types imports protos checkgenerate  ## Everything but the tests
+static: setup-dev lint types imports dependencies protos checkgenerate  ## Everything but the tests
 
 format: setup-dev  ## Format the code
 	$(BIN)/ruff format --quiet .
@@ -72,6 +72,9 @@ types: setup-dev
 
 imports: setup-dev
 	$(BIN)/lint-imports --no-cache
+
+dependencies: setup-dev
+	@$(BIN)/deptry --no-ansi .
 
 # buf wants google/api as files; they come from the Python package that carries them.
 third_party: setup-dev

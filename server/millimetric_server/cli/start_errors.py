@@ -12,6 +12,7 @@ from millimetric_server.journal.migrations import JournalError
 from millimetric_server.process.folder_lock import FolderError
 from millimetric_server.process.workers import WorkerDiedError
 from millimetric_server.store.deduplication import DeduplicationError
+from millimetric_server.store.engine import EngineMissingError
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError
 
@@ -20,6 +21,7 @@ PLANNED = (
     ControlError,
     ControlUnavailableError,
     DeduplicationError,
+    EngineMissingError,
     FolderError,
     JournalError,
     SchemaError,
@@ -29,7 +31,14 @@ PLANNED = (
     OSError,
 )
 _FULL_BYTES = 1024 * 1024
-_NO_DISK = (ConfigError, FolderError, ControlError, SchemaError, WorkerDiedError)  # they are about something else
+_NO_DISK = (
+    ConfigError,
+    EngineMissingError,
+    FolderError,
+    ControlError,
+    SchemaError,
+    WorkerDiedError,
+)  # they are about something else
 
 
 def explain(error: Exception, settings: Settings) -> str:

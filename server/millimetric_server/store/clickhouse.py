@@ -15,6 +15,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from urllib3 import Timeout
 
 from millimetric_server.process.folders import make_folder, sync_file_system
+from millimetric_server.store.engine import require_engine
 from millimetric_server.store.faults import (
     FencedError,
     NoRoomError,
@@ -72,12 +73,13 @@ class ClickHouse:
         self.reads = ReadPool(self, limits, read_room or ReadRoom())
 
     def open(self) -> None:
-        """Connect and make the database. Raises StoreUnavailableError.
+        """Connect and make the database. Raises StoreUnavailableError, EngineMissingError.
 
         The embedded engine silently reads a `config.xml` of the working directory when it is first imported and
         opened, so both happen inside an empty folder. Call this before other threads start.
         """
         if self.is_embedded:
+            require_engine()
             self._prepare_folders(Path(urlsplit(self.url).path))
             with _empty_working_directory():
                 run_behind(self._open)

@@ -1,8 +1,6 @@
 """Checks of what answers: the two ports, ClickHouse, and whose addresses are believed."""
 
 import dataclasses
-import importlib.metadata
-import importlib.util
 import os
 import socket
 from typing import Any
@@ -15,6 +13,7 @@ from millimetric_server.cli.addresses import dial_host, grpc_address, http_url, 
 from millimetric_server.cli.demo.http_reads import ReadError, read_json, read_text
 from millimetric_server.cli.doctor.findings import Finding, fail, ok, warn
 from millimetric_server.config import ConfigError, Settings
+from millimetric_server.store.engine import ADVICE, find_engine_version
 
 _TIMEOUT_S = 3.0
 _SERVICE = "millimetric.v1.IngestService"
@@ -78,9 +77,9 @@ def check_clickhouse(settings: Settings) -> Finding:
     name, url = "ClickHouse", settings.resolved_clickhouse_url
     if not url.startswith("chdb://"):
         return _check_clickhouse_server(name, url)
-    version = _find_engine_version()
+    version = find_engine_version()
     if version is None:
-        return fail(name, "the embedded engine is not installed", "Run `make setup`: it installs chdb-core.")
+        return fail(name, "the embedded engine is not installed", ADVICE)
     # The engine lets one process in, so a running server is asked for its state instead.
     state = _read_readiness(settings).get("clickhouse")
     if state == "away":
@@ -155,17 +154,6 @@ def _check_clickhouse_server(name: str, url: str) -> Finding:
         advice = "Start it, or correct --clickhouse-url (MILLIMETRIC_CLICKHOUSE_URL). Events wait in the journal."
         return fail(name, f"{shown}: {reason}", advice)
     return ok(name, f"server {version} at {shown}")
-
-
-def _find_engine_version() -> str | None:
-    if importlib.util.find_spec("chdb") is None:
-        return None
-    for package in ("chdb-core", "chdb"):
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return "of unknown version"
 
 
 def _read_readiness(settings: Settings) -> dict[str, object]:
