@@ -38,4 +38,4 @@ def test_a_server_without_its_engine_ends_with_the_line_that_installs_it(tmp_pat
 
 
 def test_the_advice_names_the_version_that_the_tests_run_on() -> None:
-    assert ADVICE == f"Install it: pip install --no-deps chdb-core=={find_engine_version()}."
+    assert f"Install it: pip install --no-deps chdb-core=={find_engine_version()}." == ADVICE

@@ -1,21 +1,25 @@
-"""The HTTP port: one ASGI app that sends each request to its door, with CORS around the browser's ones."""
+"""The HTTP port: one ASGI app that sends each request to its door, with CORS around the browser's ones.
+
+The API's calls go by the shortest way (docs/adr/0020); all other paths are pages, which Starlette serves.
+"""
 
 import logging
 import re
 from dataclasses import replace
 
+from starlette.types import Message, Receive, Scope, Send
+
 from millimetric_server.api.call import Deps, Rpc
-from millimetric_server.api.errors import AppError, Reason, wrong_verb
+from millimetric_server.api.errors import wrong_verb
 from millimetric_server.doors.boundary import REQUEST_ID_HEADER, make_internal_error, make_request_id
-from millimetric_server.doors.http.body import ClientGoneError, Receive
+from millimetric_server.doors.http.body import ClientGoneError
 from millimetric_server.doors.http.connect import PACKAGE, ConnectDoor, make_method
 from millimetric_server.doors.http.content_encoding import encode_response
-from millimetric_server.doors.http.health import HealthDoor
+from millimetric_server.doors.http.health import HealthPages
+from millimetric_server.doors.http.pages import make_pages
 from millimetric_server.doors.http.response import (
     Request,
     Response,
-    Scope,
-    Send,
     make_allow,
     read_request,
     send_response,
@@ -38,7 +42,6 @@ _ALLOWED_HEADERS = (
 _HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _ASKED_HEADERS_MAX = 100
 _BROWSER_PATHS = ("/v1/", PACKAGE)
-_HEALTH_VERBS = ("GET", "HEAD")
 
 
 class HttpApp:
@@ -47,32 +50,33 @@ class HttpApp:
     def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int, metrics_token: str = "") -> None:
         self._rest = RestDoor(handlers, deps, body_bytes_max)
         self._connect = ConnectDoor(tuple(make_method(rpc) for rpc in handlers), deps, body_bytes_max)
-        self.health = HealthDoor(deps, metrics_token)
+        self.health = HealthPages(deps, metrics_token)
+        self._pages = make_pages(self.health.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; nothing of an exception leaves here."""
         if scope["type"] != "http":
             return
-        is_browser = scope["path"].startswith(_BROWSER_PATHS)
-        request_id = ""
-        accepted = ""
+        answer = _Answer(send, is_browser=scope["path"].startswith(_BROWSER_PATHS))
         try:
             request = read_request(scope, receive)
-            request_id, accepted = request.request_id, request.headers.get("accept-encoding", "")
-            response = await self._answer(request, is_browser=is_browser)
+            answer.request_id = request.request_id
+            answer.is_last = self.health.is_ending
+            if (response := await self._answer(request, is_browser=answer.is_browser)) is None:
+                await self._pages(scope, receive, answer.send)
+                return
+            response = await encode_response(response, request.headers.get("accept-encoding", ""))
         except ClientGoneError:
             return
         except Exception:
-            request_id = request_id or make_request_id()
-            log.exception("HTTP: a fault [%s]", request_id)
-            response = make_error_response(make_internal_error(request_id))
-        extra = [(REQUEST_ID_HEADER.encode(), request_id.encode()), *((_ANY_ORIGIN, _EXPOSED) if is_browser else ())]
-        if self.health.is_ending:
-            extra.append(_CLOSE)  # so that this connection is not in use when the port closes
-        response = await encode_response(response, accepted)
-        await send_response(response, send, extra, is_head=scope["method"] == "HEAD")
+            answer.request_id = answer.request_id or make_request_id()
+            log.exception("HTTP: a fault [%s]", answer.request_id)
+            response = make_error_response(make_internal_error(answer.request_id))
+        if not answer.has_begun:
+            await send_response(response, answer.send, is_head=scope["method"] == "HEAD")
 
-    async def _answer(self, request: Request, *, is_browser: bool) -> Response:
+    async def _answer(self, request: Request, *, is_browser: bool) -> Response | None:
+        """Answer a call of the API; None for any other path."""
         if request.method == "OPTIONS" and is_browser:
             return _answer_preflight(request)
         verb = "GET" if request.method == "HEAD" else request.method  # the body is left out when it is sent
@@ -80,14 +84,33 @@ class HttpApp:
             return await self._rest.answer(request, *found)
         if request.path.startswith(PACKAGE):
             return await self._connect.answer(request)
-        if verb == "GET" and request.path in self.health.routes:
-            answer = await self.health.answer(request)
-            return make_error_response(answer) if isinstance(answer, AppError) else answer
-        verbs = _HEALTH_VERBS if request.path in self.health.routes else self._rest.find_verbs(request.path)
-        if verbs:
+        if verbs := self._rest.find_verbs(request.path):
             refusal = make_error_response(wrong_verb(verbs))
             return replace(refusal, headers=[*refusal.headers, make_allow(verbs)])
-        return make_error_response(AppError(Reason.NOT_FOUND, "there is no such route; see docs/api/rest.md"))
+        return None
+
+
+class _Answer:
+    """Sends an answer with the headers that all answers have."""
+
+    def __init__(self, send: Send, *, is_browser: bool) -> None:
+        self._send = send
+        self.is_browser = is_browser
+        self.request_id = ""
+        self.is_last = False
+        self.has_begun = False
+
+    async def send(self, message: Message) -> None:
+        """Pass an ASGI message on."""
+        if message["type"] == "http.response.start":
+            self.has_begun = True
+            headers = [*message["headers"], (REQUEST_ID_HEADER.encode(), self.request_id.encode())]
+            if self.is_browser:
+                headers += _ANY_ORIGIN, _EXPOSED
+            if self.is_last:
+                headers.append(_CLOSE)  # so that this connection is not in use when the port closes
+            message = {**message, "headers": headers}
+        await self._send(message)
 
 
 def _answer_preflight(request: Request) -> Response:

@@ -2,16 +2,16 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+
+from starlette.types import Receive
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.doors.codecs.unpack import too_large, unpack
 from millimetric_server.shares.body_room import SMALL_BYTES, Hold
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 _SKIP_FACTOR = 8
 # What is read of a body whose key stands in it, and nobody knows yet whose it is. Browsers send no larger beacon.
 BEACON_BYTES_MAX = 64 * 1024

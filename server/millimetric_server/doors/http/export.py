@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+from starlette.types import Receive
+
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import AppError, deadline_passed
 from millimetric_server.api.messages import ExportFormat
@@ -16,7 +18,7 @@ from millimetric_server.doors.boundary import (
     read_piece,
     wait_async,
 )
-from millimetric_server.doors.http.body import Receive, watch_client
+from millimetric_server.doors.http.body import watch_client
 from millimetric_server.doors.http.response import Response
 from millimetric_server.reads.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned

@@ -6,36 +6,31 @@ from typing import Any
 
 import msgspec
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from millimetric_server.api.call import Deps
 from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.doors.http.response import Request, Response
+
+_JSON = "application/json"
 
 
-class HealthDoor:
-    """Answers operational GETs. Health needs no key and shows nothing of a project's events; metrics need a token."""
+class HealthPages:
+    """Operational GETs. Health needs no key and shows nothing of a project's events; metrics need a token."""
 
     def __init__(self, deps: Deps, metrics_token: str = "") -> None:
         self._deps = deps
         self._metrics_token = metrics_token
         self.is_ending = False
-        self.routes = {
-            "/healthz": self._check_life,
-            "/readyz": self._check_readiness,
-        }
+        self.routes = [Route("/healthz", self._check_life), Route("/readyz", self._check_readiness)]
         if metrics_token:
-            self.routes["/metrics"] = self._show_metrics
+            self.routes.append(Route("/metrics", self._show_metrics))
 
-    async def answer(self, request: Request) -> Response | AppError:
-        """Answer one of `routes`."""
-        if request.path == "/metrics" and (error := self._check_token(request)) is not None:
-            return error
-        return await self.routes[request.path]()
+    async def _check_life(self, _request: Request) -> Response:
+        return Response(b'{"ok":true}', media_type=_JSON)
 
-    async def _check_life(self) -> Response:
-        return Response(200, b'{"ok":true}')
-
-    async def _check_readiness(self) -> Response:
+    async def _check_readiness(self, _request: Request) -> Response:
         """Ready is: writes are taken and loaded. ClickHouse away does not change that, and is told."""
         is_accepting = self._deps.journal.is_accepting
         dead = [worker.name for worker in self._deps.workers if worker.has_died]
@@ -49,21 +44,20 @@ class HealthDoor:
             body["dead"] = dead
         if why := self._deps.journal.refusals:
             body["why"] = why
-        return Response(200 if is_ready else 503, msgspec.json.encode(body))
+        return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type=_JSON)
 
     def _describe_clickhouse(self) -> str:
         if self._deps.loader.failing_since is not None:
             return "away"
         return "ok" if self._deps.store.is_current else "preparing"
 
-    def _check_token(self, request: Request) -> AppError | None:
-        scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-        if not sent or scheme.lower() != "bearer":
-            return AppError(Reason.MISSING_BEARER_TOKEN, "send `Authorization: Bearer <MILLIMETRIC_METRICS_TOKEN>`")
-        if not hmac.compare_digest(sent.strip().encode("latin-1", "replace"), self._metrics_token.encode()):
-            return AppError(Reason.INVALID_API_KEY, "this is not the server's MILLIMETRIC_METRICS_TOKEN")
-        return None
+    async def _show_metrics(self, request: Request) -> Response:
+        self._check_token(request.headers.get("authorization", ""))
+        return Response(await asyncio.to_thread(generate_latest), headers={"content-type": CONTENT_TYPE_LATEST})
 
-    async def _show_metrics(self) -> Response:
-        text = await asyncio.to_thread(generate_latest)
-        return Response(200, text, CONTENT_TYPE_LATEST.encode())
+    def _check_token(self, authorization: str) -> None:
+        scheme, _, sent = authorization.partition(" ")
+        if not sent or scheme.lower() != "bearer":
+            raise AppError(Reason.MISSING_BEARER_TOKEN, "send `Authorization: Bearer <MILLIMETRIC_METRICS_TOKEN>`")
+        if not hmac.compare_digest(sent.strip().encode("latin-1", "replace"), self._metrics_token.encode()):
+            raise AppError(Reason.INVALID_API_KEY, "this is not the server's MILLIMETRIC_METRICS_TOKEN")

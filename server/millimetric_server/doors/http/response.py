@@ -4,18 +4,16 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from starlette.types import Receive, Scope, Send
 
 from millimetric_server.api.errors import AppError
 from millimetric_server.doors.boundary import read_request_id
-from millimetric_server.doors.http.body import Receive
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-Scope = Mapping[str, Any]
 JSON_TYPE = b"application/json"
 _UNAUTHENTICATED = 401
 STALLED_S = 60.0  # a caller who does not take a piece of a long body for so long is gone
@@ -94,33 +92,23 @@ def read_request(scope: Scope, receive: Receive) -> Request:
     )
 
 
-async def send_response(
-    response: Response, send: Send, extra: Sequence[tuple[bytes, bytes]] = (), *, is_head: bool = False
-) -> None:
+async def send_response(response: Response, send: Send, *, is_head: bool = False) -> None:
     """Send a Response as ASGI messages; of an answer to HEAD the headers alone."""
     if response.pieces is not None:
-        await _send_pieces(response, response.pieces, send, extra, is_head=is_head)
+        await _send_pieces(response, response.pieces, send, is_head=is_head)
         return
     headers = [
         (b"content-type", response.content_type),
         (b"content-length", str(len(response.body)).encode()),
         *response.headers,
-        *extra,
     ]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
     await send({"type": "http.response.body", "body": b"" if is_head else response.body})
 
 
-async def _send_pieces(
-    response: Response,
-    pieces: AsyncIterator[bytes],
-    send: Send,
-    extra: Sequence[tuple[bytes, bytes]],
-    *,
-    is_head: bool,
-) -> None:
+async def _send_pieces(response: Response, pieces: AsyncIterator[bytes], send: Send, *, is_head: bool) -> None:
     """Send a long body, chunked. One that breaks off has no last chunk: its client sees that the file is not whole."""
-    headers = [(b"content-type", response.content_type), *response.headers, *extra]
+    headers = [(b"content-type", response.content_type), *response.headers]
     async with contextlib.aclosing(pieces):  # type: ignore[type-var]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if is_head:

@@ -1,0 +1,41 @@
+"""What the HTTP port serves beside the API, by Starlette: whatever no API route takes comes here."""
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+from millimetric_server.api.errors import AppError, Reason, wrong_verb
+from millimetric_server.doors.codecs.compression import BYTES_MIN
+from millimetric_server.doors.http.rest import make_error_response
+
+_WRONG_VERB = 405
+
+
+def make_pages(routes: Sequence[BaseRoute]) -> Starlette:
+    """Make the application of these routes; its errors look like REST's."""
+    return Starlette(
+        routes=routes,
+        middleware=[Middleware(GZipMiddleware, minimum_size=BYTES_MIN)],
+        exception_handlers={AppError: _tell, HTTPException: _tell},
+    )
+
+
+async def _tell(_request: Request, failure: Exception) -> Response:
+    """Make the answer to a planned error, or to a request that no route takes."""
+    headers: dict[str, str] = {}
+    if isinstance(failure, HTTPException) and failure.status_code == _WRONG_VERB:
+        headers = dict(failure.headers or {})
+        error = wrong_verb(tuple(sorted(headers["Allow"].split(", "))))
+    elif isinstance(failure, AppError):
+        error = failure
+    else:
+        error = AppError(Reason.NOT_FOUND, "there is no such route; see docs/api/rest.md")
+    told = make_error_response(error)
+    headers |= {name.decode(): value.decode() for name, value in told.headers}
+    return Response(told.body, told.status, headers, told.content_type.decode())
