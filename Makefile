@@ -61,7 +61,7 @@ static: setup-dev lint types imports dependencies protos checkgenerate  ## Every
 format: setup-dev  ## Format the code
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
-	$(BIN)/buf format -w proto
+	$(BIN)/buf format -w
 
 lint: setup-dev
 	$(BIN)/ruff format --quiet --check .
@@ -76,23 +76,18 @@ imports: setup-dev
 dependencies: setup-dev
 	@$(BIN)/deptry --no-ansi .
 
-# buf wants google/api as files; they come from the Python package that carries them.
-third_party: setup-dev
-	@mkdir -p third_party/google/api
-	@$(BIN)/python -c 'import google.api; print(*google.api.__path__)' \
-		| { read -r folder; cp $$folder/annotations.proto $$folder/http.proto third_party/google/api/; }
-
-protos: third_party
+protos: setup-dev
 	$(BIN)/buf lint
-	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf format --diff --exit-code
 
-breaking: third_party  ## Compare the API with AGAINST (a revision, HEAD by default)
-	@rm -rf build/against && mkdir -p build/against
-	@git archive $(AGAINST) proto buf.yaml | tar -x -C build/against && cp -r third_party build/against/
+# Revisions without third_party of their own are read with today's.
+breaking: setup-dev  ## Compare the API with AGAINST (a revision, HEAD by default)
+	@rm -rf build/against && mkdir -p build/against && cp -r third_party build/against/
+	@git archive $(AGAINST) $$(git ls-tree --name-only $(AGAINST) proto third_party buf.yaml) | tar -x -C build/against
 	$(BIN)/buf breaking --against build/against
 
-generate: third_party  ## Make the generated code anew
-	$(BIN)/buf generate
+generate: setup-dev  ## Make the generated code anew
+	PATH=$(CURDIR)/$(BIN):$$PATH buf generate
 
 checkgenerate: generate
 	@test -z "$$(git status --porcelain -- $(GENERATED))" \
@@ -113,4 +108,4 @@ lock: setup-dev  ## Resolve the newest versions that pyproject.toml allows
 	done
 
 clean:  ## Remove what was built and downloaded; ./var stays
-	rm -rf $(VENV) third_party build .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis

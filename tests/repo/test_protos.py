@@ -1,0 +1,77 @@
+"""The protos build from a plain clone."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
+
+from repo.doc_files import ROOT
+
+_BIN = Path(sys.executable).parent
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `git clone` gives of the last commit: no file that is made, ignored or not committed yet."""
+    folder = tmp_path_factory.mktemp("clone") / "millimetric"
+    _run("git", "clone", "--quiet", "--local", str(ROOT), str(folder), cwd=ROOT)
+    return folder
+
+
+def test_buf_builds_a_plain_clone_without_a_cache(clone: Path, tmp_path: Path) -> None:
+    image = tmp_path / "image.binpb"
+    _run("buf", "build", "--output", str(image), cwd=clone, BUF_CACHE_DIR=str(tmp_path / "cache"))
+    built = {file.name for file in FileDescriptorSet.FromString(image.read_bytes()).file}
+    ours = {str(path.relative_to(clone / "proto")) for path in (clone / "proto").rglob("*.proto")}
+    assert ours <= built
+    assert {"google/api/annotations.proto", "google/api/http.proto"} <= built
+
+
+def test_a_plain_clone_generates_what_it_holds(clone: Path, tmp_path: Path) -> None:
+    _run("buf", "generate", cwd=clone, BUF_CACHE_DIR=str(tmp_path / "cache"))
+    assert _run("git", "status", "--porcelain", cwd=clone) == ""
+
+
+@pytest.mark.parametrize("published", [http_pb2.DESCRIPTOR, annotations_pb2.DESCRIPTOR], ids=lambda file: file.name)
+def test_what_third_party_declares_is_what_google_published(published: object, tmp_path: Path) -> None:
+    original = FileDescriptorProto()
+    published.CopyToProto(original)  # type: ignore[attr-defined]
+    image = tmp_path / "third_party.binpb"
+    _run("buf", "build", "third_party", "--exclude-source-info", "--output", str(image), cwd=ROOT)
+    [ours] = [file for file in FileDescriptorSet.FromString(image.read_bytes()).file if file.name == original.name]
+    for option, value in ours.options.ListFields():
+        assert getattr(original.options, option.name) == value
+    assert (ours.package, ours.syntax) == (original.package, original.syntax)
+    assert [_describe(one) for one in ours.extension] == [_describe(one) for one in original.extension]
+    messages = {message.name: message for message in original.message_type}
+    for message in ours.message_type:
+        _compare(message, messages[message.name])
+
+
+def _compare(ours: DescriptorProto, original: DescriptorProto) -> None:
+    def describe(message: DescriptorProto) -> set[tuple[object, ...]]:
+        oneofs = [oneof.name for oneof in message.oneof_decl]
+        return {
+            (*_describe(field), oneofs[field.oneof_index] if field.HasField("oneof_index") else "")
+            for field in message.field
+        }
+
+    assert ours.field
+    assert describe(ours) <= describe(original), ours.name
+
+
+def _describe(field: FieldDescriptorProto) -> tuple[object, ...]:
+    return field.name, field.number, field.type, field.label, field.type_name, field.extendee
+
+
+def _run(*command: str, cwd: Path, **environ: str) -> str:
+    path = f"{_BIN}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, "PATH": path, **environ}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{command}: {done.stderr}{done.stdout}"
+    return done.stdout
