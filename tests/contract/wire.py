@@ -11,9 +11,9 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
 
-from millimetric.v1 import admin_service_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
 
-_MODULES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2, admin_service_pb2)
+_MODULES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _STRUCT = "google.protobuf.Struct"
 _PACKAGE = "millimetric.v1."
 _OPERATORS = {"": "=", "eq": "=", "ne": "!=", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}

@@ -280,12 +280,23 @@ def test_a_streams_messages_are_compressed_for_who_accepts_it(
 
 
 @pytest.mark.parametrize("wire", [STREAM, WEB, UNARY])
-@pytest.mark.parametrize("name", ["IngestService/TrackStream", "AdminService/CreateProject", "IngestService/Nothing"])
+@pytest.mark.parametrize("name", ["IngestService/TrackStream", "IngestService/Nothing"])
 def test_what_is_not_served_over_http_is_unimplemented(server: ServerProcess, wire: str, name: str) -> None:
     told = call(server.base_url, f"/millimetric.v1.{name}", wire, {})
     assert_code(told, "UNIMPLEMENTED")
     assert told.reason == "not_found"
     assert told.http_status == (501 if wire == UNARY else 200)
+
+
+@pytest.mark.parametrize("wire", [STREAM, WEB, UNARY])
+@pytest.mark.parametrize("service", ["millimetric.v1.NoService", "millimetric.v1.AdminService"])
+def test_a_service_that_the_protos_do_not_have_is_unimplemented_and_not_found(
+    server: ServerProcess, wire: str, service: str
+) -> None:
+    told = call(server.base_url, f"/{service}/CreateProject", wire, {})
+    assert_code(told, "UNIMPLEMENTED")
+    assert told.reason == "not_found"
+    assert told.http_status == (200 if wire == STREAM else 404)
 
 
 def test_a_stream_of_a_caller_who_leaves_gives_its_place_back(server: ServerProcess, keys: ProjectKeys) -> None:

@@ -1,4 +1,4 @@
-"""The protos build from a plain clone."""
+"""The protos build from a plain clone, and each of their methods is served."""
 
 import os
 import subprocess
@@ -9,9 +9,17 @@ import pytest
 from google.api import annotations_pb2, http_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
+from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import ROOT
 
 _BIN = Path(sys.executable).parent
+_SERVICES = [
+    service
+    for module in (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
+    for service in module.DESCRIPTOR.services_by_name.values()
+]
+_METHODS = [method for service in _SERVICES for method in service.methods]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +58,12 @@ def test_what_third_party_declares_is_what_google_published(published: object, t
     messages = {message.name: message for message in original.message_type}
     for message in ours.message_type:
         _compare(message, messages[message.name])
+
+
+def test_every_method_of_the_package_is_served() -> None:
+    assert {f"/{method.containing_service.full_name}/{method.name}" for method in _METHODS} == {
+        rpc.path for rpc in HANDLERS
+    }
 
 
 def _compare(ours: DescriptorProto, original: DescriptorProto) -> None:

@@ -17,7 +17,6 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.structs import fields
 
 from millimetric.v1 import (
-    admin_service_pb2,
     attribution_pb2,
     event_pb2,
     ingest_service_pb2,
@@ -43,7 +42,6 @@ _MODULES = (
     ingest_service_pb2,
     privacy_service_pb2,
     query_service_pb2,
-    admin_service_pb2,  # not served, but known
 )
 Convert = Callable[[Any], Any]
 # Less than this can't grow to anything that matters, and is parsed without being counted first.
