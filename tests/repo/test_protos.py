@@ -1,4 +1,4 @@
-"""The protos build from a plain clone, and each of their methods is served."""
+"""The protos build from a plain clone, in any language, and each of their methods is served."""
 
 import os
 import subprocess
@@ -58,6 +58,21 @@ def test_what_third_party_declares_is_what_google_published(published: object, t
     messages = {message.name: message for message in original.message_type}
     for message in ours.message_type:
         _compare(message, messages[message.name])
+
+
+def test_every_file_says_its_package_in_go_and_java() -> None:
+    for path in sorted((ROOT / "proto").rglob("*.proto")):
+        lines = path.read_text("utf-8").splitlines()
+        package = str(path.parent.relative_to(ROOT / "proto")).replace("/", ".")
+        folder, alias = package.replace(".", "/"), package.replace(".", "")
+        outer = "".join(word.capitalize() for word in path.stem.split("_"))
+        assert [line for line in lines if line.startswith(("package ", "option "))] == [
+            f"package {package};",
+            f'option go_package = "{folder};{alias}";',
+            "option java_multiple_files = true;",
+            f'option java_outer_classname = "{outer}Proto";',
+            f'option java_package = "com.{package}";',
+        ]
 
 
 def test_every_method_of_the_package_is_served() -> None:

@@ -24,13 +24,14 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!millimetric/v1/error_reason.proto\x12\x0emillimetric.v1*\xc3\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_PAYLOAD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_INVALID_PARAMS\x10\x02\x12!\n\x1d\x45RROR_REASON_INVALID_GROUP_BY\x10\x03\x12%\n!ERROR_REASON_MISSING_BEARER_TOKEN\x10\x04\x12\"\n\x1e\x45RROR_REASON_MALFORMED_API_KEY\x10\x05\x12 \n\x1c\x45RROR_REASON_INVALID_API_KEY\x10\x06\x12\"\n\x1e\x45RROR_REASON_KEY_KIND_MISMATCH\x10\x07\x12#\n\x1f\x45RROR_REASON_ORIGIN_NOT_ALLOWED\x10\x08\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_SCOPE\x10\t\x12+\n\'ERROR_REASON_FORGET_REQUIRES_SECRET_KEY\x10\n\x12%\n!ERROR_REASON_KEY_KIND_NOT_ALLOWED\x10\x0b\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x0c\x12\"\n\x1e\x45RROR_REASON_PAYLOAD_TOO_LARGE\x10\r\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_FORGET_FAILED\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_INTERNAL_ERROR\x10\x10\x12 \n\x1c\x45RROR_REASON_UPSTREAM_FAILED\x10\x11\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x12\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!millimetric/v1/error_reason.proto\x12\x0emillimetric.v1*\xc3\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_PAYLOAD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_INVALID_PARAMS\x10\x02\x12!\n\x1d\x45RROR_REASON_INVALID_GROUP_BY\x10\x03\x12%\n!ERROR_REASON_MISSING_BEARER_TOKEN\x10\x04\x12\"\n\x1e\x45RROR_REASON_MALFORMED_API_KEY\x10\x05\x12 \n\x1c\x45RROR_REASON_INVALID_API_KEY\x10\x06\x12\"\n\x1e\x45RROR_REASON_KEY_KIND_MISMATCH\x10\x07\x12#\n\x1f\x45RROR_REASON_ORIGIN_NOT_ALLOWED\x10\x08\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_SCOPE\x10\t\x12+\n\'ERROR_REASON_FORGET_REQUIRES_SECRET_KEY\x10\n\x12%\n!ERROR_REASON_KEY_KIND_NOT_ALLOWED\x10\x0b\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x0c\x12\"\n\x1e\x45RROR_REASON_PAYLOAD_TOO_LARGE\x10\r\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_FORGET_FAILED\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_INTERNAL_ERROR\x10\x10\x12 \n\x1c\x45RROR_REASON_UPSTREAM_FAILED\x10\x11\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x12\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x42\x46\n\x12\x63om.millimetric.v1B\x10\x45rrorReasonProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millimetric.v1.error_reason_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-  DESCRIPTOR._loaded_options = None
+  _globals['DESCRIPTOR']._loaded_options = None
+  _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\020ErrorReasonProtoP\001Z\034millimetric/v1;millimetricv1'
   _globals['_ERRORREASON']._serialized_start=54
   _globals['_ERRORREASON']._serialized_end=761
 # @@protoc_insertion_point(module_scope)
