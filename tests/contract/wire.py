@@ -11,7 +11,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import ListValue, NullValue, Struct, Value
 
-from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 
 _MODULES = (ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _STRUCT = "google.protobuf.Struct"
@@ -41,15 +41,24 @@ def find_method(name: str) -> Method:
 
 
 def _read_method(method: MethodDescriptor) -> Method:
-    rule = method.GetOptions().Extensions[annotations_pb2.http]
-    verb = rule.WhichOneof("pattern")
+    verb, route = _read_route(method)
     return Method(
         f"/{method.containing_service.full_name}/{method.name}",
-        (verb or "post").upper(),
-        getattr(rule, verb) if verb else f"/v1/{method.name.lower()}",
+        verb,
+        route,
         message_factory.GetMessageClass(method.input_type),
         message_factory.GetMessageClass(method.output_type),
     )
+
+
+def _read_route(method: MethodDescriptor) -> tuple[str, str]:
+    options = method.GetOptions()
+    if path := options.Extensions[options_pb2.rpc].get:
+        return "GET", path
+    rule = options.Extensions[annotations_pb2.http]
+    if (verb := rule.WhichOneof("pattern")) is None:
+        return "POST", f"/v1/{method.name.lower()}"
+    return verb.upper(), getattr(rule, verb)
 
 
 def to_message(request: dict[str, Any], message: type[Message]) -> Message:

@@ -2,7 +2,7 @@
 
 from google.api import annotations_pb2
 
-from millimetric.v1 import event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import Rpc, Shape
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
@@ -133,7 +133,10 @@ def _read_meaning(rpc: str, parameter: str) -> str:
 
 
 def _find_route(rpc: Rpc) -> str:
-    rule = _METHODS[rpc.service, rpc.name].GetOptions().Extensions[annotations_pb2.http]
+    options = _METHODS[rpc.service, rpc.name].GetOptions()
+    if path := options.Extensions[options_pb2.rpc].get:
+        return f"GET {path}"
+    rule = options.Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern")
     return f"{verb.upper()} {getattr(rule, verb)}"
 

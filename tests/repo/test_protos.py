@@ -3,13 +3,15 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
-from millimetric.v1 import ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import ROOT
 
@@ -81,6 +83,24 @@ def test_every_method_of_the_package_is_served() -> None:
     }
 
 
+def test_a_query_string_that_google_api_http_describes_has_no_repeated_message() -> None:
+    for method in _METHODS:
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        if rule.WhichOneof("pattern") and not rule.body:
+            assert [field.full_name for field in _list_repeated_messages(method.input_type)] == []
+
+
+def test_a_route_is_described_once() -> None:
+    for method in _METHODS:
+        options = method.GetOptions()
+        has_rule = options.Extensions[annotations_pb2.http].WhichOneof("pattern") is not None
+        has_own = bool(options.Extensions[options_pb2.rpc].get)
+        is_on_grpc_alone = method.client_streaming
+        assert [has_rule, has_own, is_on_grpc_alone].count(True) == 1, method.full_name
+        if has_own:
+            assert list(_list_repeated_messages(method.input_type)), "google.api.http can describe it"
+
+
 def _compare(ours: DescriptorProto, original: DescriptorProto) -> None:
     def describe(message: DescriptorProto) -> set[tuple[object, ...]]:
         oneofs = [oneof.name for oneof in message.oneof_decl]
@@ -95,6 +115,16 @@ def _compare(ours: DescriptorProto, original: DescriptorProto) -> None:
 
 def _describe(field: FieldDescriptorProto) -> tuple[object, ...]:
     return field.name, field.number, field.type, field.label, field.type_name, field.extendee
+
+
+def _list_repeated_messages(message: Descriptor) -> Iterator[FieldDescriptor]:
+    for field in message.fields:
+        if field.message_type is None or field.message_type.file.package == "google.protobuf":
+            continue
+        if field.is_repeated:
+            yield field
+        else:
+            yield from _list_repeated_messages(field.message_type)
 
 
 def _run(*command: str, cwd: Path, **environ: str) -> str:

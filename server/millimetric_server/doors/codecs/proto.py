@@ -8,7 +8,6 @@ from operator import attrgetter
 from typing import Any, Union, get_args, get_origin
 
 import msgspec
-from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import DecodeError
@@ -26,6 +25,7 @@ from millimetric.v1 import (
 from millimetric_server.api.errors import AppError, Violation, invalid_params, invalid_payload
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, make_too_many
 from millimetric_server.api.messages import Event, Instant, Message, UndecodableEvent
+from millimetric_server.doors.codecs.http_rule import read_http_rule
 from millimetric_server.doors.codecs.proto_values import (
     FieldError,
     make_enum_reader,
@@ -93,10 +93,8 @@ def _is_asked_by_query(request: type[Message]) -> bool:
     """Tell whether REST has this request in a query string: a bad parameter has the same reason at every door."""
     described = find_proto_class(request).DESCRIPTOR
     methods = [method for service in described.file.services_by_name.values() for method in service.methods]
-    return any(
-        method.input_type is described and method.GetOptions().Extensions[annotations_pb2.http].get
-        for method in methods
-    )
+    rules = (read_http_rule(method.GetOptions()) for method in methods if method.input_type is described)
+    return any(rule is not None and rule.verb == "GET" for rule in rules)
 
 
 def _decode(request: type[Message], body: bytes) -> Message:

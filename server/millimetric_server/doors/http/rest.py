@@ -1,4 +1,4 @@
-"""REST /v1: routes from the google.api.http options of the protos, JSON in snake_case, CORS for browsers."""
+"""REST /v1: routes from the options of the protos, JSON in snake_case, CORS for browsers."""
 
 import re
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from google.api import annotations_pb2
 
 from millimetric_server.api.call import Call, Deps, Rpc, Shape
 from millimetric_server.api.errors import AppError, wrong_content_type
 from millimetric_server.doors.boundary import charge_refusal, refuse, refuse_early, run, wait_async
+from millimetric_server.doors.codecs.http_rule import read_http_rule
 from millimetric_server.doors.codecs.json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.doors.codecs.proto import find_method
 from millimetric_server.doors.http.body import (
@@ -53,14 +53,13 @@ class Route:
 
 
 def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
-    """Read the routes of the methods that this server answers from their google.api.http options."""
+    """Read the routes of the methods that this server answers from their options."""
     routes = []
     for rpc in handlers:
-        rule = find_method(rpc.path).GetOptions().Extensions[annotations_pb2.http]
-        if (verb := rule.WhichOneof("pattern")) is None:
+        if (rule := read_http_rule(find_method(rpc.path).GetOptions())) is None:
             continue  # a stream: only gRPC carries it
-        pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", getattr(rule, verb))
-        routes.append(Route(verb.upper(), re.compile(pattern), bool(rule.body), rpc, JsonDecoder(rpc.request)))
+        pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", rule.path)
+        routes.append(Route(rule.verb, re.compile(pattern), rule.has_body, rpc, JsonDecoder(rpc.request)))
     return tuple(routes)
 
 

@@ -1,0 +1,14 @@
+from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+RPC_FIELD_NUMBER: _ClassVar[int]
+rpc: _descriptor.FieldDescriptor
+
+class RpcOptions(_message.Message):
+    __slots__ = ("get",)
+    GET_FIELD_NUMBER: _ClassVar[int]
+    get: str
+    def __init__(self, get: _Optional[str] = ...) -> None: ...
