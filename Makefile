@@ -6,12 +6,13 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
-GENERATED := clients/python/src/millimetric/v1
+STUBS := clients/python/src/millimetric/v1
+GENERATED := $(STUBS) docs/api/reference.md
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev geoip run test test-tools check static format lint types imports dependencies protos breaking \
-	generate checkgenerate bench bench-enrich lock clean
+	descriptors generate checkgenerate bench bench-enrich lock clean
 
 help:  ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -86,12 +87,18 @@ breaking: setup-dev  ## Compare the API with AGAINST (a revision, HEAD by defaul
 	@git archive $(AGAINST) $$(git ls-tree --name-only $(AGAINST) proto third_party buf.yaml) | tar -x -C build/against
 	$(BIN)/buf breaking --against build/against
 
-generate: setup-dev  ## Make the generated code anew
+descriptors: setup-dev  ## Build the descriptor set of the API, with its comments: build/millimetric.binpb
+	@mkdir -p build
+	$(BIN)/buf build --path proto/millimetric/v1 --as-file-descriptor-set --output build/millimetric.binpb
+
+generate: descriptors  ## Make the generated code and pages anew
+	@rm -rf $(STUBS)
 	PATH=$(CURDIR)/$(BIN):$$PATH buf generate
+	$(BIN)/python -m docs.generator build/millimetric.binpb
 
 checkgenerate: generate
 	@test -z "$$(git status --porcelain -- $(GENERATED))" \
-		|| { git --no-pager diff --stat -- $(GENERATED); echo "Generated code is stale: commit what make generate made"; exit 1; }
+		|| { git --no-pager diff --stat -- $(GENERATED); echo "Generated files are stale: commit what make generate made"; exit 1; }
 
 bench: setup-dev  ## Measure ingestion; results go to bench/results
 	$(BIN)/python -m bench ingest

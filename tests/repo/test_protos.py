@@ -41,8 +41,11 @@ def test_buf_builds_a_plain_clone_without_a_cache(clone: Path, tmp_path: Path) -
     assert {"google/api/annotations.proto", "google/api/http.proto"} <= built
 
 
-def test_a_plain_clone_generates_what_it_holds(clone: Path, tmp_path: Path) -> None:
+def test_a_plain_clone_generates_the_code_and_the_pages_that_it_holds(clone: Path, tmp_path: Path) -> None:
+    described = str(tmp_path / "millimetric.binpb")
     _run("buf", "generate", cwd=clone, BUF_CACHE_DIR=str(tmp_path / "cache"))
+    _run("buf", "build", "--path", "proto/millimetric/v1", "--as-file-descriptor-set", "--output", described, cwd=clone)
+    _run("python", "-m", "docs.generator", described, cwd=clone)
     assert _run("git", "status", "--porcelain", cwd=clone) == ""
 
 

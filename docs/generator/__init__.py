@@ -1,0 +1,1 @@
+"""Makes the pages of the documentation that the protos already say: `make generate` runs it."""
