@@ -108,7 +108,8 @@ bench-enrich: setup-dev  ## Measure the enrichment core
 
 lock: setup-dev  ## Resolve the newest versions that pyproject.toml allows
 	for name in dev server; do \
-		$(BIN)/uv pip compile pyproject.toml clients/python/pyproject.toml requirements/build.in --all-extras $$([ $$name = dev ] && echo "--group dev") \
+		$(BIN)/uv pip compile pyproject.toml clients/python/pyproject.toml requirements/build.in --all-extras \
+			$$([ $$name = dev ] && echo "--group dev") \
 			$$([ $$name = server ] && echo "--constraint requirements/dev.lock") --upgrade --universal \
 			--python-version 3.11 --generate-hashes --override requirements/overrides.txt --no-header --no-annotate \
 			--quiet --output-file requirements/$$name.lock || exit 1; \

@@ -34,8 +34,10 @@ def test_a_lock_file_pins_with_hashes_and_holds_no_address(path: str) -> None:
 
 def test_every_direct_dependency_is_locked() -> None:
     project = tomllib.loads(read_doc("pyproject.toml"))
+    client = tomllib.loads(read_doc("clients/python/pyproject.toml"))
     runtime = [
         *project["project"]["dependencies"],
+        *client["project"]["dependencies"],
         *(line for extra in project["project"]["optional-dependencies"].values() for line in extra),
     ]
     _require_locked("requirements/server.lock", runtime)
