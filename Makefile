@@ -11,7 +11,7 @@ GENERATED := $(STUBS) docs/api/reference.md
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev geoip run test test-tools check static format lint types imports dependencies protos breaking \
+.PHONY: help setup setup-dev hooks geoip run test test-tools check static format lint types imports dependencies protos breaking \
 	descriptors generate checkgenerate bench bench-enrich lock clean
 
 help:  ## List the targets
@@ -19,7 +19,11 @@ help:  ## List the targets
 
 setup: $(VENV)/.server geoip  ## Make .venv with the `millimetric` command, from locked versions
 
-setup-dev: $(VENV)/.dev  ## The same, with what tests and checks need
+setup-dev: $(VENV)/.dev hooks  ## The same, with what tests and checks need
+
+# Git then checks commit messages. Somebody's own core.hooksPath stays.
+hooks:
+	@git config core.hooksPath >/dev/null || git config core.hooksPath .githooks 2>/dev/null || true
 
 $(VENV)/pyvenv.cfg:
 	@$(PYTHON) $(IS_NEW_ENOUGH) \
