@@ -7,7 +7,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 STUBS := clients/python/src/millimetric/v1
-GENERATED := $(STUBS) docs/api/reference.md
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := help
@@ -100,9 +99,11 @@ generate: descriptors  ## Make the generated code and pages anew
 	PATH=$(CURDIR)/$(BIN):$$PATH buf generate
 	$(BIN)/python -m docs.generator build/millimetric.binpb
 
-checkgenerate: generate
-	@test -z "$$(git status --porcelain -- $(GENERATED))" \
-		|| { git --no-pager diff --stat -- $(GENERATED); echo "Generated files are stale: commit what make generate made"; exit 1; }
+checkgenerate: descriptors
+	@$(BIN)/python -m docs.generator --check build/millimetric.binpb
+	@$(MAKE) --no-print-directory generate
+	@test -z "$$(git status --porcelain -- $(STUBS))" \
+		|| { git --no-pager diff --stat -- $(STUBS); echo "Generated code is stale: commit what make generate made"; exit 1; }
 
 bench: setup-dev  ## Measure ingestion; results go to bench/results
 	$(BIN)/python -m bench ingest

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -16,6 +16,7 @@ from google.protobuf.descriptor_pb2 import (
     ServiceDescriptorProto,
 )
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 _Member = FieldDescriptorProto | EnumValueDescriptorProto | MethodDescriptorProto
@@ -43,14 +44,17 @@ class Description:
         """List the enums."""
         return [enum for file in self.files for enum in file.enum_types_by_name.values()]
 
-    def read_option(self, method: MethodDescriptor, name: str) -> Any:
-        """Read a method's option by its full name, such as `google.api.http`; an absent one is empty.
+    def find_enum(self, name: str) -> EnumDescriptor:
+        """Find an enum of the package."""
+        return self.pool.FindEnumTypeByName(f"{PACKAGE}.{name}")
+
+    def read_option(self, options: Message, name: str) -> Any:
+        """Read one of a descriptor's options by its full name, such as `google.api.http`; an absent one is empty.
 
         Its class is made from the descriptor set, so that a new option is there before any code of it is generated.
         """
-        kind: Any = GetMessageClass(self.pool.FindMessageTypeByName("google.protobuf.MethodOptions"))
-        options = kind.FromString(method.GetOptions().SerializeToString())
-        return options.Extensions[self.pool.FindExtensionByName(name)]
+        kind: Any = GetMessageClass(self.pool.FindMessageTypeByName(options.DESCRIPTOR.full_name))
+        return kind.FromString(options.SerializeToString()).Extensions[self.pool.FindExtensionByName(name)]
 
 
 def read_description(descriptor_set: bytes) -> Description:

@@ -1,8 +1,9 @@
 """The page docs/api/reference.md: each service, message and enum with its comment."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 
 from docs.generator.described import PACKAGE, Description
+from docs.generator.tables import render_table
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
 
 _HEAD = """\
@@ -43,13 +44,13 @@ def _render_service(described: Description, service: ServiceDescriptor) -> Itera
         ]
         if route := _find_route(described, method):
             rows.append(("REST", route))
-        yield f"### {method.name}\n\n{described.comments[method.full_name]}\n\n{_render_table(('', ''), rows)}"
+        yield f"### {method.name}\n\n{described.comments[method.full_name]}\n\n{render_table(('', ''), rows)}"
 
 
 def _find_route(described: Description, method: MethodDescriptor) -> str:
-    if path := described.read_option(method, "millimetric.v1.rpc").get:
+    if path := described.read_option(method.GetOptions(), "millimetric.v1.rpc").get:
         return f"`GET {path}`, the request as query string"
-    rule = described.read_option(method, "google.api.http")
+    rule = described.read_option(method.GetOptions(), "google.api.http")
     if (verb := rule.WhichOneof("pattern")) is None:
         return ""
     path = getattr(rule, verb)
@@ -63,7 +64,7 @@ def _render_message(described: Description, message: Descriptor) -> str:
         for field in message.fields
     ]
     head = f"### {message.name}\n\n{described.comments[message.full_name]}\n"
-    return f"{head}\n{_render_table(('Field', 'Type', 'Meaning'), rows)}"
+    return f"{head}\n{render_table(('Field', 'Type', 'Meaning'), rows)}"
 
 
 def _render_enum(described: Description, enum: EnumDescriptor) -> str:
@@ -71,7 +72,7 @@ def _render_enum(described: Description, enum: EnumDescriptor) -> str:
         (f"`{value.name}`", str(value.number), described.comments[f"{enum.full_name}.{value.name}"])
         for value in enum.values
     ]
-    table = _render_table(("Value", "Number", "Meaning"), rows)
+    table = render_table(("Value", "Number", "Meaning"), rows)
     return f"### {enum.name}\n\n{described.comments[enum.full_name]}\n\n{table}"
 
 
@@ -98,8 +99,3 @@ def _link(described: Descriptor | EnumDescriptor) -> str:
     if described.file.package == PACKAGE:
         return f"[{described.name}](#{described.name.lower()})"
     return described.full_name
-
-
-def _render_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", r"\|") for cell in row] for row in rows)]
-    return "".join(f"|{''.join(f' {cell} |' if cell else ' |' for cell in line)}\n" for line in lines)

@@ -1,4 +1,4 @@
-"""Every way a call can fail, in one table: reason, gRPC code, HTTP status, log level, retryable."""
+"""Every way a call can fail: its reason, and how the protos say that it is told (error_reason.proto)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import grpc
+
+from millimetric.v1.error_reason_pb2 import ErrorReason
+from millimetric_server.api.options import read_reason
 
 
 class Reason(StrEnum):
@@ -39,34 +42,31 @@ class Failure:
     code: grpc.StatusCode
     http_status: int
     log_level: int
-    is_retryable: bool = False
+    is_retryable: bool
 
 
 _ENDING_RETRY_S = 5.0
 _CODE = grpc.StatusCode
-_QUIET, _LOUD = logging.DEBUG, logging.ERROR
-
-FAILURES: Mapping[Reason, Failure] = {
-    Reason.INVALID_PAYLOAD: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
-    Reason.INVALID_PARAMS: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
-    Reason.INVALID_GROUP_BY: Failure(_CODE.INVALID_ARGUMENT, 400, _QUIET),
-    Reason.MISSING_BEARER_TOKEN: Failure(_CODE.UNAUTHENTICATED, 401, _QUIET),
-    Reason.MALFORMED_API_KEY: Failure(_CODE.UNAUTHENTICATED, 401, _QUIET),
-    Reason.INVALID_API_KEY: Failure(_CODE.UNAUTHENTICATED, 401, logging.INFO),
-    Reason.KEY_KIND_MISMATCH: Failure(_CODE.UNAUTHENTICATED, 401, logging.INFO),
-    Reason.ORIGIN_NOT_ALLOWED: Failure(_CODE.PERMISSION_DENIED, 403, logging.INFO),
-    Reason.INSUFFICIENT_SCOPE: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
-    Reason.FORGET_REQUIRES_SECRET_KEY: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
-    Reason.KEY_KIND_NOT_ALLOWED: Failure(_CODE.PERMISSION_DENIED, 403, _QUIET),
-    Reason.NOT_FOUND: Failure(_CODE.NOT_FOUND, 404, _QUIET),
-    Reason.PAYLOAD_TOO_LARGE: Failure(_CODE.RESOURCE_EXHAUSTED, 413, logging.INFO),
-    Reason.RATE_LIMITED: Failure(_CODE.RESOURCE_EXHAUSTED, 429, _QUIET, is_retryable=True),
-    Reason.FORGET_FAILED: Failure(_CODE.INTERNAL, 500, _LOUD, is_retryable=True),
-    Reason.INTERNAL_ERROR: Failure(_CODE.INTERNAL, 500, _LOUD),
-    Reason.UPSTREAM_FAILED: Failure(_CODE.UNAVAILABLE, 502, logging.WARNING, is_retryable=True),
-    Reason.OVERLOADED: Failure(_CODE.UNAVAILABLE, 503, logging.WARNING, is_retryable=True),
-    Reason.DEADLINE_EXCEEDED: Failure(_CODE.DEADLINE_EXCEEDED, 504, _QUIET, is_retryable=True),
+# What an operator should see of a call that failed; everything else is the caller's business and stays at debug level.
+_LOG_LEVELS = {
+    Reason.INVALID_API_KEY: logging.INFO,
+    Reason.KEY_KIND_MISMATCH: logging.INFO,
+    Reason.ORIGIN_NOT_ALLOWED: logging.INFO,
+    Reason.PAYLOAD_TOO_LARGE: logging.INFO,
+    Reason.UPSTREAM_FAILED: logging.WARNING,
+    Reason.OVERLOADED: logging.WARNING,
+    Reason.FORGET_FAILED: logging.ERROR,
+    Reason.INTERNAL_ERROR: logging.ERROR,
 }
+
+
+def _read_failure(reason: Reason) -> Failure:
+    told = read_reason(ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason.name}"].GetOptions())
+    level = _LOG_LEVELS.get(reason, logging.DEBUG)
+    return Failure(grpc.StatusCode[told.code], told.http_status, level, told.is_retryable)
+
+
+FAILURES: Mapping[Reason, Failure] = {reason: _read_failure(reason) for reason in Reason}
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,11 @@
 """Where REST has a method: its google.api.http rule, or the GET route that such a rule can't describe."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pb2 import MethodOptions
 
-from millimetric.v1 import options_pb2
-
-_RPC: Any = options_pb2.rpc  # the generated stubs give extensions a type that Extensions does not take
+from millimetric_server.api.options import read_rpc
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +19,7 @@ class HttpRule:
 
 def read_http_rule(options: MethodOptions) -> HttpRule | None:
     """Read the route of a method from its options; None where REST has none."""
-    if path := options.Extensions[_RPC].get:
+    if path := read_rpc(options).get:
         return HttpRule("GET", path, has_body=False)
     rule = options.Extensions[annotations_pb2.http]
     if (verb := rule.WhichOneof("pattern")) is None:

@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from millimetric.v1 import options_pb2 as millimetric_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!millimetric/v1/error_reason.proto\x12\x0emillimetric.v1*\xc3\x05\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12 \n\x1c\x45RROR_REASON_INVALID_PAYLOAD\x10\x01\x12\x1f\n\x1b\x45RROR_REASON_INVALID_PARAMS\x10\x02\x12!\n\x1d\x45RROR_REASON_INVALID_GROUP_BY\x10\x03\x12%\n!ERROR_REASON_MISSING_BEARER_TOKEN\x10\x04\x12\"\n\x1e\x45RROR_REASON_MALFORMED_API_KEY\x10\x05\x12 \n\x1c\x45RROR_REASON_INVALID_API_KEY\x10\x06\x12\"\n\x1e\x45RROR_REASON_KEY_KIND_MISMATCH\x10\x07\x12#\n\x1f\x45RROR_REASON_ORIGIN_NOT_ALLOWED\x10\x08\x12#\n\x1f\x45RROR_REASON_INSUFFICIENT_SCOPE\x10\t\x12+\n\'ERROR_REASON_FORGET_REQUIRES_SECRET_KEY\x10\n\x12%\n!ERROR_REASON_KEY_KIND_NOT_ALLOWED\x10\x0b\x12\x1a\n\x16\x45RROR_REASON_NOT_FOUND\x10\x0c\x12\"\n\x1e\x45RROR_REASON_PAYLOAD_TOO_LARGE\x10\r\x12\x1d\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0e\x12\x1e\n\x1a\x45RROR_REASON_FORGET_FAILED\x10\x0f\x12\x1f\n\x1b\x45RROR_REASON_INTERNAL_ERROR\x10\x10\x12 \n\x1c\x45RROR_REASON_UPSTREAM_FAILED\x10\x11\x12\x1b\n\x17\x45RROR_REASON_OVERLOADED\x10\x12\x12\"\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x42\x46\n\x12\x63om.millimetric.v1B\x10\x45rrorReasonProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!millimetric/v1/error_reason.proto\x12\x0emillimetric.v1\x1a\x1cmillimetric/v1/options.proto*\xb2\t\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12;\n\x1c\x45RROR_REASON_INVALID_PAYLOAD\x10\x01\x1a\x19\x8a\xa9\x1c\x15\n\x10INVALID_ARGUMENT\x10\x90\x03\x12:\n\x1b\x45RROR_REASON_INVALID_PARAMS\x10\x02\x1a\x19\x8a\xa9\x1c\x15\n\x10INVALID_ARGUMENT\x10\x90\x03\x12<\n\x1d\x45RROR_REASON_INVALID_GROUP_BY\x10\x03\x1a\x19\x8a\xa9\x1c\x15\n\x10INVALID_ARGUMENT\x10\x90\x03\x12?\n!ERROR_REASON_MISSING_BEARER_TOKEN\x10\x04\x1a\x18\x8a\xa9\x1c\x14\n\x0fUNAUTHENTICATED\x10\x91\x03\x12<\n\x1e\x45RROR_REASON_MALFORMED_API_KEY\x10\x05\x1a\x18\x8a\xa9\x1c\x14\n\x0fUNAUTHENTICATED\x10\x91\x03\x12:\n\x1c\x45RROR_REASON_INVALID_API_KEY\x10\x06\x1a\x18\x8a\xa9\x1c\x14\n\x0fUNAUTHENTICATED\x10\x91\x03\x12<\n\x1e\x45RROR_REASON_KEY_KIND_MISMATCH\x10\x07\x1a\x18\x8a\xa9\x1c\x14\n\x0fUNAUTHENTICATED\x10\x91\x03\x12?\n\x1f\x45RROR_REASON_ORIGIN_NOT_ALLOWED\x10\x08\x1a\x1a\x8a\xa9\x1c\x16\n\x11PERMISSION_DENIED\x10\x93\x03\x12?\n\x1f\x45RROR_REASON_INSUFFICIENT_SCOPE\x10\t\x1a\x1a\x8a\xa9\x1c\x16\n\x11PERMISSION_DENIED\x10\x93\x03\x12G\n\'ERROR_REASON_FORGET_REQUIRES_SECRET_KEY\x10\n\x1a\x1a\x8a\xa9\x1c\x16\n\x11PERMISSION_DENIED\x10\x93\x03\x12\x41\n!ERROR_REASON_KEY_KIND_NOT_ALLOWED\x10\x0b\x1a\x1a\x8a\xa9\x1c\x16\n\x11PERMISSION_DENIED\x10\x93\x03\x12.\n\x16\x45RROR_REASON_NOT_FOUND\x10\x0c\x1a\x12\x8a\xa9\x1c\x0e\n\tNOT_FOUND\x10\x94\x03\x12?\n\x1e\x45RROR_REASON_PAYLOAD_TOO_LARGE\x10\r\x1a\x1b\x8a\xa9\x1c\x17\n\x12RESOURCE_EXHAUSTED\x10\x9d\x03\x12<\n\x19\x45RROR_REASON_RATE_LIMITED\x10\x0e\x1a\x1d\x8a\xa9\x1c\x19\n\x12RESOURCE_EXHAUSTED\x10\xad\x03\x18\x01\x12\x33\n\x1a\x45RROR_REASON_FORGET_FAILED\x10\x0f\x1a\x13\x8a\xa9\x1c\x0f\n\x08INTERNAL\x10\xf4\x03\x18\x01\x12\x32\n\x1b\x45RROR_REASON_INTERNAL_ERROR\x10\x10\x1a\x11\x8a\xa9\x1c\r\n\x08INTERNAL\x10\xf4\x03\x12\x38\n\x1c\x45RROR_REASON_UPSTREAM_FAILED\x10\x11\x1a\x16\x8a\xa9\x1c\x12\n\x0bUNAVAILABLE\x10\xf6\x03\x18\x01\x12\x33\n\x17\x45RROR_REASON_OVERLOADED\x10\x12\x1a\x16\x8a\xa9\x1c\x12\n\x0bUNAVAILABLE\x10\xf7\x03\x18\x01\x12@\n\x1e\x45RROR_REASON_DEADLINE_EXCEEDED\x10\x13\x1a\x1c\x8a\xa9\x1c\x18\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\xf8\x03\x18\x01\x42\x46\n\x12\x63om.millimetric.v1B\x10\x45rrorReasonProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,6 +33,44 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millimetric.v1.error_reason
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\020ErrorReasonProtoP\001Z\034millimetric/v1;millimetricv1'
-  _globals['_ERRORREASON']._serialized_start=54
-  _globals['_ERRORREASON']._serialized_end=761
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PAYLOAD"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PAYLOAD"]._serialized_options = b'\212\251\034\025\n\020INVALID_ARGUMENT\020\220\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PARAMS"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_PARAMS"]._serialized_options = b'\212\251\034\025\n\020INVALID_ARGUMENT\020\220\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_GROUP_BY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_GROUP_BY"]._serialized_options = b'\212\251\034\025\n\020INVALID_ARGUMENT\020\220\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MISSING_BEARER_TOKEN"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MISSING_BEARER_TOKEN"]._serialized_options = b'\212\251\034\024\n\017UNAUTHENTICATED\020\221\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MALFORMED_API_KEY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_MALFORMED_API_KEY"]._serialized_options = b'\212\251\034\024\n\017UNAUTHENTICATED\020\221\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_API_KEY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INVALID_API_KEY"]._serialized_options = b'\212\251\034\024\n\017UNAUTHENTICATED\020\221\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_KEY_KIND_MISMATCH"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_KEY_KIND_MISMATCH"]._serialized_options = b'\212\251\034\024\n\017UNAUTHENTICATED\020\221\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ORIGIN_NOT_ALLOWED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_ORIGIN_NOT_ALLOWED"]._serialized_options = b'\212\251\034\026\n\021PERMISSION_DENIED\020\223\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INSUFFICIENT_SCOPE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INSUFFICIENT_SCOPE"]._serialized_options = b'\212\251\034\026\n\021PERMISSION_DENIED\020\223\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FORGET_REQUIRES_SECRET_KEY"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FORGET_REQUIRES_SECRET_KEY"]._serialized_options = b'\212\251\034\026\n\021PERMISSION_DENIED\020\223\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_KEY_KIND_NOT_ALLOWED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_KEY_KIND_NOT_ALLOWED"]._serialized_options = b'\212\251\034\026\n\021PERMISSION_DENIED\020\223\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_FOUND"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_NOT_FOUND"]._serialized_options = b'\212\251\034\016\n\tNOT_FOUND\020\224\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PAYLOAD_TOO_LARGE"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_PAYLOAD_TOO_LARGE"]._serialized_options = b'\212\251\034\027\n\022RESOURCE_EXHAUSTED\020\235\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMITED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_RATE_LIMITED"]._serialized_options = b'\212\251\034\031\n\022RESOURCE_EXHAUSTED\020\255\003\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FORGET_FAILED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_FORGET_FAILED"]._serialized_options = b'\212\251\034\017\n\010INTERNAL\020\364\003\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL_ERROR"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_INTERNAL_ERROR"]._serialized_options = b'\212\251\034\r\n\010INTERNAL\020\364\003'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_FAILED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_UPSTREAM_FAILED"]._serialized_options = b'\212\251\034\022\n\013UNAVAILABLE\020\366\003\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OVERLOADED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_OVERLOADED"]._serialized_options = b'\212\251\034\022\n\013UNAVAILABLE\020\367\003\030\001'
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_EXCEEDED"]._loaded_options = None
+  _globals['_ERRORREASON'].values_by_name["ERROR_REASON_DEADLINE_EXCEEDED"]._serialized_options = b'\212\251\034\030\n\021DEADLINE_EXCEEDED\020\370\003\030\001'
+  _globals['_ERRORREASON']._serialized_start=84
+  _globals['_ERRORREASON']._serialized_end=1286
 # @@protoc_insertion_point(module_scope)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmillimetric/v1/options.proto\x12\x0emillimetric.v1\x1a google/protobuf/descriptor.proto\"\x1e\n\nRpcOptions\x12\x10\n\x03get\x18\x01 \x01(\tR\x03get:N\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1a.millimetric.v1.RpcOptionsR\x03rpcBB\n\x12\x63om.millimetric.v1B\x0cOptionsProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmillimetric/v1/options.proto\x12\x0emillimetric.v1\x1a google/protobuf/descriptor.proto\"\x1e\n\nRpcOptions\x12\x10\n\x03get\x18\x01 \x01(\tR\x03get\"g\n\rReasonOptions\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x1f\n\x0bhttp_status\x18\x02 \x01(\rR\nhttpStatus\x12!\n\x0cis_retryable\x18\x03 \x01(\x08R\x0bisRetryable:N\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1a.millimetric.v1.RpcOptionsR\x03rpc:Z\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1d.millimetric.v1.ReasonOptionsR\x06reasonBB\n\x12\x63om.millimetric.v1B\x0cOptionsProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,4 +35,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\014OptionsProtoP\001Z\034millimetric/v1;millimetricv1'
   _globals['_RPCOPTIONS']._serialized_start=82
   _globals['_RPCOPTIONS']._serialized_end=112
+  _globals['_REASONOPTIONS']._serialized_start=114
+  _globals['_REASONOPTIONS']._serialized_end=217
 # @@protoc_insertion_point(module_scope)

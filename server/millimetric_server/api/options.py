@@ -1,0 +1,23 @@
+"""What the protos say in options of our own (options.proto), with types: the generated stubs give extensions none."""
+
+from typing import Any
+
+from google.protobuf.descriptor_pb2 import EnumValueOptions, MethodOptions
+
+from millimetric.v1 import options_pb2
+from millimetric.v1.options_pb2 import ReasonOptions, RpcOptions
+
+_RPC: Any = options_pb2.rpc
+_REASON: Any = options_pb2.reason
+
+
+def read_rpc(options: MethodOptions) -> RpcOptions:
+    """Read what an RPC is beyond its messages."""
+    rpc: RpcOptions = options.Extensions[_RPC]
+    return rpc
+
+
+def read_reason(options: EnumValueOptions) -> ReasonOptions:
+    """Read how a reason of failure is told."""
+    reason: ReasonOptions = options.Extensions[_REASON]
+    return reason
