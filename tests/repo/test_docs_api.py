@@ -4,9 +4,8 @@ from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import Rpc, Shape
-from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX
+from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
-from millimetric_server.ingest.check_properties import BYTES_MAX
 from millimetric_server.reads.check_reads import (
     BUCKETS_MAX,
     FILTERS_MAX,
@@ -57,7 +56,7 @@ def test_the_table_of_event_fields_is_the_message_with_its_limits() -> None:
     assert [row["Field"] for row in rows] == [field.name for field in event_pb2.Event.DESCRIPTOR.fields]
     limits = {row["Field"]: row["At most"] for row in rows if row["At most"]}
     texts = {name: f"{chars_max} characters" for name, chars_max in CHARS_MAX.items()}
-    assert limits == texts | dict.fromkeys(("properties", "properties_json"), f"{BYTES_MAX} bytes")
+    assert limits == texts | dict.fromkeys(("properties", "properties_json"), f"{PROPERTIES_BYTES_MAX} bytes")
     assert f"1 to {BATCH_EVENTS_MAX} events" in read_section(_REST, "Batch")
 
 

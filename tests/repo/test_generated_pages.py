@@ -1,5 +1,6 @@
-"""Pages that are made from the protos are up to date, and a block is made only where a page asks for it."""
+"""Pages that are made from the protos are up to date, and what the protos say twice, they say alike."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,17 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Description:
 def test_pages_hold_what_the_protos_say(described: Description) -> None:
     stale = [path for path, text in render_pages(described, ROOT).items() if path.read_text("utf-8") != text]
     assert stale == [], "run make generate"
+
+
+def test_the_comment_of_a_field_tells_its_limits(described: Description) -> None:
+    untold = [
+        (field.full_name, number)
+        for message in described.list_messages()
+        for field in message.fields
+        for _, number in described.read_option(field.GetOptions(), "millimetric.v1.limits").ListFields()
+        if not re.search(rf"(?<![\d,]){number:,}(?![\d,]\d)", described.comments[field.full_name])
+    ]
+    assert untold == []
 
 
 def test_a_page_without_its_block_is_an_error(described: Description, tmp_path: Path) -> None:

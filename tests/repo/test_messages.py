@@ -7,7 +7,14 @@ import msgspec
 import pytest
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from millimetric.v1 import attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
+from millimetric.v1 import (
+    attribution_pb2,
+    event_pb2,
+    ingest_service_pb2,
+    options_pb2,
+    privacy_service_pb2,
+    query_service_pb2,
+)
 from millimetric_server.api import messages
 from millimetric_server.api.messages import Instant, Message, UndecodableEvent, WireEnum
 from millimetric_server.doors.codecs.proto import find_proto_class
@@ -69,10 +76,13 @@ def test_every_message_of_a_served_method_is_one_of_ours() -> None:
 
 
 @pytest.mark.parametrize("flat", [ingest_service_pb2.TrackRequest, attribution_pb2.ExplainRequest])
-def test_a_flat_request_repeats_the_fields_of_event_number_by_number(flat: Any) -> None:
+def test_a_flat_request_repeats_the_fields_of_event_number_by_number_and_their_limits(flat: Any) -> None:
     def describe(message: Descriptor) -> list[tuple[Any, ...]]:
         return [
-            (field.number, field.name, field.type, field.message_type and field.message_type.full_name)
+            (
+                *(field.number, field.name, field.type, field.message_type and field.message_type.full_name),
+                field.GetOptions().Extensions[options_pb2.limits],
+            )
             for field in message.fields
         ]
 

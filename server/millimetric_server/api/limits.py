@@ -1,20 +1,26 @@
-"""What requests may hold: sizes that doors, checks and reads agree on."""
+"""What requests may hold: sizes that doors, checks and reads agree on, as the fields of the protos say them."""
 
+from collections.abc import Mapping
+
+from google.protobuf.message import Message
+
+from millimetric.v1 import event_pb2, ingest_service_pb2
+from millimetric.v1.options_pb2 import FieldLimits
 from millimetric_server.api.errors import AppError, Violation, invalid_payload
+from millimetric_server.api.options import read_limits
 
-BATCH_EVENTS_MAX = 1000
+
+def list_limits(message: type[Message]) -> Mapping[str, FieldLimits]:
+    """List what is accepted in a message's fields; a field without limits has empty ones."""
+    return {field.name: read_limits(field.GetOptions()) for field in message.DESCRIPTOR.fields}
+
+
+_EVENT = list_limits(event_pb2.Event)
+BATCH_EVENTS_MAX = list_limits(ingest_service_pb2.BatchRequest)["events"].items_max
+CHARS_MAX = {name: limits.chars_max for name, limits in _EVENT.items() if limits.chars_max}
+PROPERTIES_BYTES_MAX = _EVENT["properties"].bytes_max
 OLDEST_US = 946_684_800_000_000  # 2000-01-01
 FUTURE_MAX_US = 24 * 3600 * 1_000_000
-CHARS_MAX = {
-    "event": 128,
-    "event_id": 128,
-    "anonymous_id": 128,
-    "user_id": 256,
-    "session_id": 128,
-    "url": 2048,
-    "path": 2048,
-    "referrer": 2048,
-}
 
 
 def make_too_many(field: str) -> AppError:

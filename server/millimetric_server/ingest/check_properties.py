@@ -5,7 +5,8 @@ from typing import Any
 
 import msgspec
 
-BYTES_MAX = 8192
+from millimetric_server.api.limits import PROPERTIES_BYTES_MAX
+
 DEPTH_MAX = 32
 INTEGER_MAX = 2**53  # beyond it, JSON readers that use doubles return another number
 EMPTY = "{}"
@@ -27,7 +28,7 @@ def read_properties(text: bytes | str) -> str:
     if not text or text in (b"null", "null"):
         return EMPTY
     if _is_surely_too_long(text):  # before it is built, which takes 30 times as much
-        raise ValueError(f"must be at most {BYTES_MAX} bytes as compact JSON")
+        raise ValueError(f"must be at most {PROPERTIES_BYTES_MAX} bytes as compact JSON")
     try:
         value = _decode(text)
         compact = _encode(value)
@@ -37,8 +38,8 @@ def read_properties(text: bytes | str) -> str:
         raise ValueError(_explain(str(error))) from None
     except (msgspec.DecodeError, UnicodeError, ValueError, OverflowError):
         raise ValueError("must be a JSON object; NaN and Infinity are not JSON") from None
-    if len(compact) > BYTES_MAX:
-        raise ValueError(f"must be at most {BYTES_MAX} bytes as compact JSON, not {len(compact)}")
+    if len(compact) > PROPERTIES_BYTES_MAX:
+        raise ValueError(f"must be at most {PROPERTIES_BYTES_MAX} bytes as compact JSON, not {len(compact)}")
     if compact.count(b"{") + compact.count(b"[") > DEPTH_MAX or _LONG_NUMBER in compact.translate(_TO_ZEROS):
         _check_values(value, DEPTH_MAX)
     return compact.decode()
@@ -46,10 +47,10 @@ def read_properties(text: bytes | str) -> str:
 
 def _is_surely_too_long(text: bytes | str) -> bool:
     """Tell whether no compact form can be short enough."""
-    if len(text) <= BYTES_MAX * _ESCAPED_BYTES:
+    if len(text) <= PROPERTIES_BYTES_MAX * _ESCAPED_BYTES:
         return False
     content = text if isinstance(text, bytes) else text.encode()
-    return len(content.translate(None, _SPACE)) > BYTES_MAX * _ESCAPED_BYTES
+    return len(content.translate(None, _SPACE)) > PROPERTIES_BYTES_MAX * _ESCAPED_BYTES
 
 
 def _check_values(value: Any, levels: int) -> None:

@@ -11,12 +11,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Raw
 
 from millimetric_server.api.errors import Violation
+from millimetric_server.api.limits import PROPERTIES_BYTES_MAX
 from millimetric_server.api.messages import Instant, WireEnum
 from millimetric_server.doors.codecs.wire import make_struct_too_large
-from millimetric_server.ingest.check_properties import BYTES_MAX
 
 # Even an empty value takes two bytes of compact JSON.
-_VALUES_MAX = BYTES_MAX // 2
+_VALUES_MAX = PROPERTIES_BYTES_MAX // 2
 # What google.protobuf.Timestamp allows: the years 1 to 9999.
 _SECONDS_MIN, _SECONDS_MAX, _NANOS_MAX = -62_135_596_800, 253_402_300_799, 999_999_999
 

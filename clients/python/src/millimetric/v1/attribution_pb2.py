@@ -26,9 +26,10 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from millimetric.v1 import event_pb2 as millimetric_dot_v1_dot_event__pb2
 from millimetric.v1 import ingest_service_pb2 as millimetric_dot_v1_dot_ingest__service__pb2
+from millimetric.v1 import options_pb2 as millimetric_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n millimetric/v1/attribution.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amillimetric/v1/event.proto\x1a#millimetric/v1/ingest_service.proto\"\xcd\x03\n\x0e\x45xplainRequest\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n\x0c\x61nonymous_id\x18\x04 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x05 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\x12\x10\n\x03url\x18\x07 \x01(\tR\x03url\x12\x12\n\x04path\x18\x08 \x01(\tR\x04path\x12\x1a\n\x08referrer\x18\t \x01(\tR\x08referrer\x12\x37\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructR\nproperties\x12\'\n\x0fproperties_json\x18\x0b \x01(\tR\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12\x19\n\x08rule_set\x18\r \x01(\tR\x07ruleSet\"\xd0\x02\n\x0f\x45xplainResponse\x12H\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32&.millimetric.v1.AttributionExplanationR\x0b\x61ttribution\x12\x39\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32!.millimetric.v1.DeviceExplanationR\x06\x64\x65vice\x12\x18\n\x07\x63ountry\x18\x03 \x01(\tR\x07\x63ountry\x12\x39\n\nredactions\x18\x04 \x03(\x0b\x32\x19.millimetric.v1.RedactionR\nredactions\x12-\n\x03row\x18\x05 \x01(\x0b\x32\x1b.millimetric.v1.StoredEventR\x03row\x12\x34\n\x07\x64ropped\x18\x06 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"\xfd\x02\n\x16\x41ttributionExplanation\x12\x19\n\x08rule_set\x18\x01 \x01(\tR\x07ruleSet\x12\x17\n\x07rule_id\x18\x02 \x01(\tR\x06ruleId\x12\x16\n\x06source\x18\x03 \x01(\tR\x06source\x12\x16\n\x06medium\x18\x04 \x01(\tR\x06medium\x12\x1a\n\x08\x63\x61mpaign\x18\x05 \x01(\tR\x08\x63\x61mpaign\x12\x1e\n\nconfidence\x18\x06 \x01(\tR\nconfidence\x12\x44\n\nparameters\x18\x07 \x03(\x0b\x32$.millimetric.v1.AttributionParameterR\nparameters\x12\x1b\n\tpage_host\x18\x08 \x01(\tR\x08pageHost\x12#\n\rreferrer_host\x18\t \x01(\tR\x0creferrerHost\x12;\n\x0bpassed_over\x18\n \x03(\x0b\x32\x1a.millimetric.v1.PassedRuleR\npassedOver\"@\n\x14\x41ttributionParameter\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"=\n\nPassedRule\x12\x17\n\x07rule_id\x18\x01 \x01(\tR\x06ruleId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\x9b\x01\n\x11\x44\x65viceExplanation\x12\x1f\n\x0b\x64\x65vice_type\x18\x01 \x01(\tR\ndeviceType\x12\x18\n\x07\x62rowser\x18\x02 \x01(\tR\x07\x62rowser\x12\x0e\n\x02os\x18\x03 \x01(\tR\x02os\x12$\n\x0elooks_like_bot\x18\x04 \x01(\x08R\x0clooksLikeBot\x12\x15\n\x06is_bot\x18\x05 \x01(\x08R\x05isBot\";\n\tRedaction\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x18\n\x07removed\x18\x02 \x03(\tR\x07removedBF\n\x12\x63om.millimetric.v1B\x10\x41ttributionProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n millimetric/v1/attribution.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amillimetric/v1/event.proto\x1a#millimetric/v1/ingest_service.proto\x1a\x1cmillimetric/v1/options.proto\"\xa7\x04\n\x0e\x45xplainRequest\x12\x1d\n\x05\x65vent\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x05\x65vent\x12\"\n\x08\x65vent_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12*\n\x0c\x61nonymous_id\x18\x04 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\x12 \n\x07user_id\x18\x05 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12&\n\nsession_id\x18\x06 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\tsessionId\x12\x19\n\x03url\x18\x07 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x03url\x12\x1b\n\x04path\x18\x08 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x04path\x12#\n\x08referrer\x18\t \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x08referrer\x12@\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructB\x07\x8a\xa9\x1c\x03\x18\x80@R\nproperties\x12\x30\n\x0fproperties_json\x18\x0b \x01(\tB\x07\x8a\xa9\x1c\x03\x18\x80@R\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12\x19\n\x08rule_set\x18\r \x01(\tR\x07ruleSet\"\xd0\x02\n\x0f\x45xplainResponse\x12H\n\x0b\x61ttribution\x18\x01 \x01(\x0b\x32&.millimetric.v1.AttributionExplanationR\x0b\x61ttribution\x12\x39\n\x06\x64\x65vice\x18\x02 \x01(\x0b\x32!.millimetric.v1.DeviceExplanationR\x06\x64\x65vice\x12\x18\n\x07\x63ountry\x18\x03 \x01(\tR\x07\x63ountry\x12\x39\n\nredactions\x18\x04 \x03(\x0b\x32\x19.millimetric.v1.RedactionR\nredactions\x12-\n\x03row\x18\x05 \x01(\x0b\x32\x1b.millimetric.v1.StoredEventR\x03row\x12\x34\n\x07\x64ropped\x18\x06 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"\xfd\x02\n\x16\x41ttributionExplanation\x12\x19\n\x08rule_set\x18\x01 \x01(\tR\x07ruleSet\x12\x17\n\x07rule_id\x18\x02 \x01(\tR\x06ruleId\x12\x16\n\x06source\x18\x03 \x01(\tR\x06source\x12\x16\n\x06medium\x18\x04 \x01(\tR\x06medium\x12\x1a\n\x08\x63\x61mpaign\x18\x05 \x01(\tR\x08\x63\x61mpaign\x12\x1e\n\nconfidence\x18\x06 \x01(\tR\nconfidence\x12\x44\n\nparameters\x18\x07 \x03(\x0b\x32$.millimetric.v1.AttributionParameterR\nparameters\x12\x1b\n\tpage_host\x18\x08 \x01(\tR\x08pageHost\x12#\n\rreferrer_host\x18\t \x01(\tR\x0creferrerHost\x12;\n\x0bpassed_over\x18\n \x03(\x0b\x32\x1a.millimetric.v1.PassedRuleR\npassedOver\"@\n\x14\x41ttributionParameter\x12\x12\n\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n\x05value\x18\x02 \x01(\tR\x05value\"=\n\nPassedRule\x12\x17\n\x07rule_id\x18\x01 \x01(\tR\x06ruleId\x12\x16\n\x06reason\x18\x02 \x01(\tR\x06reason\"\x9b\x01\n\x11\x44\x65viceExplanation\x12\x1f\n\x0b\x64\x65vice_type\x18\x01 \x01(\tR\ndeviceType\x12\x18\n\x07\x62rowser\x18\x02 \x01(\tR\x07\x62rowser\x12\x0e\n\x02os\x18\x03 \x01(\tR\x02os\x12$\n\x0elooks_like_bot\x18\x04 \x01(\x08R\x0clooksLikeBot\x12\x15\n\x06is_bot\x18\x05 \x01(\x08R\x05isBot\";\n\tRedaction\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x18\n\x07removed\x18\x02 \x03(\tR\x07removedBF\n\x12\x63om.millimetric.v1B\x10\x41ttributionProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,38 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millimetric.v1.attribution_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\020AttributionProtoP\001Z\034millimetric/v1;millimetricv1'
-  _globals['_EXPLAINREQUEST']._serialized_start=181
-  _globals['_EXPLAINREQUEST']._serialized_end=642
-  _globals['_EXPLAINRESPONSE']._serialized_start=645
-  _globals['_EXPLAINRESPONSE']._serialized_end=981
-  _globals['_ATTRIBUTIONEXPLANATION']._serialized_start=984
-  _globals['_ATTRIBUTIONEXPLANATION']._serialized_end=1365
-  _globals['_ATTRIBUTIONPARAMETER']._serialized_start=1367
-  _globals['_ATTRIBUTIONPARAMETER']._serialized_end=1431
-  _globals['_PASSEDRULE']._serialized_start=1433
-  _globals['_PASSEDRULE']._serialized_end=1494
-  _globals['_DEVICEEXPLANATION']._serialized_start=1497
-  _globals['_DEVICEEXPLANATION']._serialized_end=1652
-  _globals['_REDACTION']._serialized_start=1654
-  _globals['_REDACTION']._serialized_end=1713
+  _globals['_EXPLAINREQUEST'].fields_by_name['event']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['event']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EXPLAINREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['event_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EXPLAINREQUEST'].fields_by_name['anonymous_id']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['anonymous_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EXPLAINREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['user_id']._serialized_options = b'\212\251\034\003\010\200\002'
+  _globals['_EXPLAINREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['session_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EXPLAINREQUEST'].fields_by_name['url']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['url']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EXPLAINREQUEST'].fields_by_name['path']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['path']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EXPLAINREQUEST'].fields_by_name['referrer']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['referrer']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EXPLAINREQUEST'].fields_by_name['properties']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['properties']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_EXPLAINREQUEST'].fields_by_name['properties_json']._loaded_options = None
+  _globals['_EXPLAINREQUEST'].fields_by_name['properties_json']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_EXPLAINREQUEST']._serialized_start=211
+  _globals['_EXPLAINREQUEST']._serialized_end=762
+  _globals['_EXPLAINRESPONSE']._serialized_start=765
+  _globals['_EXPLAINRESPONSE']._serialized_end=1101
+  _globals['_ATTRIBUTIONEXPLANATION']._serialized_start=1104
+  _globals['_ATTRIBUTIONEXPLANATION']._serialized_end=1485
+  _globals['_ATTRIBUTIONPARAMETER']._serialized_start=1487
+  _globals['_ATTRIBUTIONPARAMETER']._serialized_end=1551
+  _globals['_PASSEDRULE']._serialized_start=1553
+  _globals['_PASSEDRULE']._serialized_end=1614
+  _globals['_DEVICEEXPLANATION']._serialized_start=1617
+  _globals['_DEVICEEXPLANATION']._serialized_end=1772
+  _globals['_REDACTION']._serialized_start=1774
+  _globals['_REDACTION']._serialized_end=1833
 # @@protoc_insertion_point(module_scope)

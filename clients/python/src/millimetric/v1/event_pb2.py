@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from millimetric.v1 import options_pb2 as millimetric_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amillimetric/v1/event.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa9\x03\n\x05\x45vent\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n\x0c\x61nonymous_id\x18\x04 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x05 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\x12\x10\n\x03url\x18\x07 \x01(\tR\x03url\x12\x12\n\x04path\x18\x08 \x01(\tR\x04path\x12\x1a\n\x08referrer\x18\t \x01(\tR\x08referrer\x12\x37\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructR\nproperties\x12\'\n\x0fproperties_json\x18\x0b \x01(\tR\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\"=\n\x0c\x45ventContext\x12\x0e\n\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1d\n\nuser_agent\x18\x02 \x01(\tR\tuserAgent\"\xda\x05\n\x0bStoredEvent\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n\x0c\x61nonymous_id\x18\x04 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x05 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\x12\x10\n\x03url\x18\x07 \x01(\tR\x03url\x12\x12\n\x04path\x18\x08 \x01(\tR\x04path\x12\x1a\n\x08referrer\x18\t \x01(\tR\x08referrer\x12\x37\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructR\nproperties\x12;\n\x0breceived_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nreceivedAt\x12\x16\n\x06source\x18\x0c \x01(\tR\x06source\x12\x16\n\x06medium\x18\r \x01(\tR\x06medium\x12\x1a\n\x08\x63\x61mpaign\x18\x0e \x01(\tR\x08\x63\x61mpaign\x12+\n\x11source_confidence\x18\x0f \x01(\tR\x10sourceConfidence\x12$\n\x0esource_rule_id\x18\x10 \x01(\tR\x0csourceRuleId\x12\x19\n\x08rule_set\x18\x11 \x01(\tR\x07ruleSet\x12\x18\n\x07\x63ountry\x18\x12 \x01(\tR\x07\x63ountry\x12\x1f\n\x0b\x64\x65vice_type\x18\x13 \x01(\tR\ndeviceType\x12\x18\n\x07\x62rowser\x18\x14 \x01(\tR\x07\x62rowser\x12\x0e\n\x02os\x18\x15 \x01(\tR\x02os\x12\x15\n\x06is_bot\x18\x16 \x01(\x08R\x05isBot\x12\x17\n\x07ip_hash\x18\x17 \x01(\tR\x06ipHashB@\n\x12\x63om.millimetric.v1B\nEventProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1amillimetric/v1/event.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmillimetric/v1/options.proto\"\x83\x04\n\x05\x45vent\x12\x1d\n\x05\x65vent\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x05\x65vent\x12\"\n\x08\x65vent_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12*\n\x0c\x61nonymous_id\x18\x04 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\x12 \n\x07user_id\x18\x05 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12&\n\nsession_id\x18\x06 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\tsessionId\x12\x19\n\x03url\x18\x07 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x03url\x12\x1b\n\x04path\x18\x08 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x04path\x12#\n\x08referrer\x18\t \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x08referrer\x12@\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructB\x07\x8a\xa9\x1c\x03\x18\x80@R\nproperties\x12\x30\n\x0fproperties_json\x18\x0b \x01(\tB\x07\x8a\xa9\x1c\x03\x18\x80@R\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\"=\n\x0c\x45ventContext\x12\x0e\n\x02ip\x18\x01 \x01(\tR\x02ip\x12\x1d\n\nuser_agent\x18\x02 \x01(\tR\tuserAgent\"\xda\x05\n\x0bStoredEvent\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n\x0c\x61nonymous_id\x18\x04 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x05 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\x12\x10\n\x03url\x18\x07 \x01(\tR\x03url\x12\x12\n\x04path\x18\x08 \x01(\tR\x04path\x12\x1a\n\x08referrer\x18\t \x01(\tR\x08referrer\x12\x37\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructR\nproperties\x12;\n\x0breceived_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampR\nreceivedAt\x12\x16\n\x06source\x18\x0c \x01(\tR\x06source\x12\x16\n\x06medium\x18\r \x01(\tR\x06medium\x12\x1a\n\x08\x63\x61mpaign\x18\x0e \x01(\tR\x08\x63\x61mpaign\x12+\n\x11source_confidence\x18\x0f \x01(\tR\x10sourceConfidence\x12$\n\x0esource_rule_id\x18\x10 \x01(\tR\x0csourceRuleId\x12\x19\n\x08rule_set\x18\x11 \x01(\tR\x07ruleSet\x12\x18\n\x07\x63ountry\x18\x12 \x01(\tR\x07\x63ountry\x12\x1f\n\x0b\x64\x65vice_type\x18\x13 \x01(\tR\ndeviceType\x12\x18\n\x07\x62rowser\x18\x14 \x01(\tR\x07\x62rowser\x12\x0e\n\x02os\x18\x15 \x01(\tR\x02os\x12\x15\n\x06is_bot\x18\x16 \x01(\x08R\x05isBot\x12\x17\n\x07ip_hash\x18\x17 \x01(\tR\x06ipHashB@\n\x12\x63om.millimetric.v1B\nEventProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +35,30 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millimetric.v1.event_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\nEventProtoP\001Z\034millimetric/v1;millimetricv1'
-  _globals['_EVENT']._serialized_start=110
-  _globals['_EVENT']._serialized_end=535
-  _globals['_EVENTCONTEXT']._serialized_start=537
-  _globals['_EVENTCONTEXT']._serialized_end=598
-  _globals['_STOREDEVENT']._serialized_start=601
-  _globals['_STOREDEVENT']._serialized_end=1331
+  _globals['_EVENT'].fields_by_name['event']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['event']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EVENT'].fields_by_name['event_id']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['event_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EVENT'].fields_by_name['anonymous_id']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['anonymous_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EVENT'].fields_by_name['user_id']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['user_id']._serialized_options = b'\212\251\034\003\010\200\002'
+  _globals['_EVENT'].fields_by_name['session_id']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['session_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_EVENT'].fields_by_name['url']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['url']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EVENT'].fields_by_name['path']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['path']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EVENT'].fields_by_name['referrer']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['referrer']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_EVENT'].fields_by_name['properties']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['properties']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_EVENT'].fields_by_name['properties_json']._loaded_options = None
+  _globals['_EVENT'].fields_by_name['properties_json']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_EVENT']._serialized_start=140
+  _globals['_EVENT']._serialized_end=655
+  _globals['_EVENTCONTEXT']._serialized_start=657
+  _globals['_EVENTCONTEXT']._serialized_end=718
+  _globals['_STOREDEVENT']._serialized_start=721
+  _globals['_STOREDEVENT']._serialized_end=1451
 # @@protoc_insertion_point(module_scope)

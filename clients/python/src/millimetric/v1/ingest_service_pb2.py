@@ -26,9 +26,10 @@ from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from millimetric.v1 import event_pb2 as millimetric_dot_v1_dot_event__pb2
+from millimetric.v1 import options_pb2 as millimetric_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#millimetric/v1/ingest_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amillimetric/v1/event.proto\"\xd7\x03\n\x0cTrackRequest\x12\x14\n\x05\x65vent\x18\x01 \x01(\tR\x05\x65vent\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n\x0c\x61nonymous_id\x18\x04 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x05 \x01(\tR\x06userId\x12\x1d\n\nsession_id\x18\x06 \x01(\tR\tsessionId\x12\x10\n\x03url\x18\x07 \x01(\tR\x03url\x12\x12\n\x04path\x18\x08 \x01(\tR\x04path\x12\x1a\n\x08referrer\x18\t \x01(\tR\x08referrer\x12\x37\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructR\nproperties\x12\'\n\x0fproperties_json\x18\x0b \x01(\tR\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12%\n\x03\x61\x63k\x18\r \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"\xd0\x01\n\rTrackResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12!\n\x0c\x61nonymous_id\x18\x03 \x01(\tR\x0b\x61nonymousId\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x1c\n\tduplicate\x18\x05 \x01(\x08R\tduplicate\x12\x34\n\x07\x64ropped\x18\x06 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"\x93\x01\n\x0c\x42\x61tchRequest\x12-\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.millimetric.v1.EventR\x06\x65vents\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x19.millimetric.v1.BatchModeR\x04mode\x12%\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"\xea\x01\n\rBatchResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\x12\x1e\n\nduplicates\x18\x03 \x01(\rR\nduplicates\x12\x38\n\x08outcomes\x18\x04 \x03(\x0b\x32\x1c.millimetric.v1.EventOutcomeR\x08outcomes\x12\x34\n\x07\x64ropped\x18\x05 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\x12#\n\rdropped_count\x18\x06 \x01(\rR\x0c\x64roppedCount\"\xb3\x01\n\x0c\x45ventOutcome\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.millimetric.v1.OutcomeR\x07outcome\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12=\n\x0c\x66ield_errors\x18\x04 \x03(\x0b\x32\x1a.millimetric.v1.FieldErrorR\x0b\x66ieldErrors\"<\n\nFieldError\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\xd3\x02\n\x0fIdentifyRequest\x12!\n\x0c\x61nonymous_id\x18\x01 \x01(\tR\x0b\x61nonymousId\x12\x17\n\x07user_id\x18\x02 \x01(\tR\x06userId\x12/\n\x06traits\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructR\x06traits\x12\x1f\n\x0btraits_json\x18\x04 \x01(\tR\ntraitsJson\x12\x19\n\x08\x65vent_id\x18\x05 \x01(\tR\x07\x65ventId\x12\x38\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12\x36\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12%\n\x03\x61\x63k\x18\x08 \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"X\n\x10IdentifyResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x34\n\x07\x64ropped\x18\x02 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"]\n\x12TrackStreamRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x15.millimetric.v1.EventR\x05\x65vent\"i\n\x13TrackStreamResponse\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x36\n\x07outcome\x18\x02 \x01(\x0b\x32\x1c.millimetric.v1.EventOutcomeR\x07outcome*;\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x01\x12\x0e\n\nACK_STORED\x10\x02*h\n\nDropReason\x12\x1b\n\x17\x44ROP_REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ROP_REASON_OPT_OUT\x10\x01\x12$\n DROP_REASON_OLDER_THAN_RETENTION\x10\x02*`\n\tBatchMode\x12\x1a\n\x16\x42\x41TCH_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42\x41TCH_MODE_ALL_OR_NOTHING\x10\x01\x12\x18\n\x14\x42\x41TCH_MODE_PER_EVENT\x10\x02*x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x13\n\x0fOUTCOME_DROPPED\x10\x04\x32\x8b\x03\n\rIngestService\x12Z\n\x05Track\x12\x1c.millimetric.v1.TrackRequest\x1a\x1d.millimetric.v1.TrackResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/track:\x01*\x12Z\n\x05\x42\x61tch\x12\x1c.millimetric.v1.BatchRequest\x1a\x1d.millimetric.v1.BatchResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/batch:\x01*\x12\x66\n\x08Identify\x12\x1f.millimetric.v1.IdentifyRequest\x1a .millimetric.v1.IdentifyResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/identify:\x01*\x12Z\n\x0bTrackStream\x12\".millimetric.v1.TrackStreamRequest\x1a#.millimetric.v1.TrackStreamResponse(\x01\x30\x01\x42H\n\x12\x63om.millimetric.v1B\x12IngestServiceProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#millimetric/v1/ingest_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1amillimetric/v1/event.proto\x1a\x1cmillimetric/v1/options.proto\"\xb1\x04\n\x0cTrackRequest\x12\x1d\n\x05\x65vent\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x05\x65vent\x12\"\n\x08\x65vent_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x07\x65ventId\x12\x38\n\ttimestamp\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12*\n\x0c\x61nonymous_id\x18\x04 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\x12 \n\x07user_id\x18\x05 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12&\n\nsession_id\x18\x06 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\tsessionId\x12\x19\n\x03url\x18\x07 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x03url\x12\x1b\n\x04path\x18\x08 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x04path\x12#\n\x08referrer\x18\t \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x10R\x08referrer\x12@\n\nproperties\x18\n \x01(\x0b\x32\x17.google.protobuf.StructB\x07\x8a\xa9\x1c\x03\x18\x80@R\nproperties\x12\x30\n\x0fproperties_json\x18\x0b \x01(\tB\x07\x8a\xa9\x1c\x03\x18\x80@R\x0epropertiesJson\x12\x36\n\x07\x63ontext\x18\x0c \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12%\n\x03\x61\x63k\x18\r \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"\xd0\x01\n\rTrackResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12!\n\x0c\x61nonymous_id\x18\x03 \x01(\tR\x0b\x61nonymousId\x12\x1d\n\nsession_id\x18\x04 \x01(\tR\tsessionId\x12\x1c\n\tduplicate\x18\x05 \x01(\x08R\tduplicate\x12\x34\n\x07\x64ropped\x18\x06 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"\x9e\x01\n\x0c\x42\x61tchRequest\x12\x38\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x15.millimetric.v1.EventB\t\x8a\xa9\x1c\x05 \x01(\xe8\x07R\x06\x65vents\x12-\n\x04mode\x18\x02 \x01(\x0e\x32\x19.millimetric.v1.BatchModeR\x04mode\x12%\n\x03\x61\x63k\x18\x03 \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"\xea\x01\n\rBatchResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x14\n\x05\x63ount\x18\x02 \x01(\rR\x05\x63ount\x12\x1e\n\nduplicates\x18\x03 \x01(\rR\nduplicates\x12\x38\n\x08outcomes\x18\x04 \x03(\x0b\x32\x1c.millimetric.v1.EventOutcomeR\x08outcomes\x12\x34\n\x07\x64ropped\x18\x05 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\x12#\n\rdropped_count\x18\x06 \x01(\rR\x0c\x64roppedCount\"\xb3\x01\n\x0c\x45ventOutcome\x12\x31\n\x07outcome\x18\x01 \x01(\x0e\x32\x17.millimetric.v1.OutcomeR\x07outcome\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\tR\x07\x65ventId\x12\x16\n\x06reason\x18\x03 \x01(\tR\x06reason\x12=\n\x0c\x66ield_errors\x18\x04 \x03(\x0b\x32\x1a.millimetric.v1.FieldErrorR\x0b\x66ieldErrors\"<\n\nFieldError\x12\x14\n\x05\x66ield\x18\x01 \x01(\tR\x05\x66ield\x12\x18\n\x07message\x18\x02 \x01(\tR\x07message\"\x80\x03\n\x0fIdentifyRequest\x12*\n\x0c\x61nonymous_id\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\x12 \n\x07user_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12\x38\n\x06traits\x18\x03 \x01(\x0b\x32\x17.google.protobuf.StructB\x07\x8a\xa9\x1c\x03\x18\x80@R\x06traits\x12(\n\x0btraits_json\x18\x04 \x01(\tB\x07\x8a\xa9\x1c\x03\x18\x80@R\ntraitsJson\x12\"\n\x08\x65vent_id\x18\x05 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x07\x65ventId\x12\x38\n\ttimestamp\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\ttimestamp\x12\x36\n\x07\x63ontext\x18\x07 \x01(\x0b\x32\x1c.millimetric.v1.EventContextR\x07\x63ontext\x12%\n\x03\x61\x63k\x18\x08 \x01(\x0e\x32\x13.millimetric.v1.AckR\x03\x61\x63k\"X\n\x10IdentifyResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x34\n\x07\x64ropped\x18\x02 \x01(\x0e\x32\x1a.millimetric.v1.DropReasonR\x07\x64ropped\"]\n\x12TrackStreamRequest\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12+\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x15.millimetric.v1.EventR\x05\x65vent\"i\n\x13TrackStreamResponse\x12\x1a\n\x08sequence\x18\x01 \x01(\x04R\x08sequence\x12\x36\n\x07outcome\x18\x02 \x01(\x0b\x32\x1c.millimetric.v1.EventOutcomeR\x07outcome*;\n\x03\x41\x63k\x12\x13\n\x0f\x41\x43K_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43K_DURABLE\x10\x01\x12\x0e\n\nACK_STORED\x10\x02*h\n\nDropReason\x12\x1b\n\x17\x44ROP_REASON_UNSPECIFIED\x10\x00\x12\x17\n\x13\x44ROP_REASON_OPT_OUT\x10\x01\x12$\n DROP_REASON_OLDER_THAN_RETENTION\x10\x02*`\n\tBatchMode\x12\x1a\n\x16\x42\x41TCH_MODE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x42\x41TCH_MODE_ALL_OR_NOTHING\x10\x01\x12\x18\n\x14\x42\x41TCH_MODE_PER_EVENT\x10\x02*x\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x12\n\x0eOUTCOME_STORED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x14\n\x10OUTCOME_REJECTED\x10\x03\x12\x13\n\x0fOUTCOME_DROPPED\x10\x04\x32\x8b\x03\n\rIngestService\x12Z\n\x05Track\x12\x1c.millimetric.v1.TrackRequest\x1a\x1d.millimetric.v1.TrackResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/track:\x01*\x12Z\n\x05\x42\x61tch\x12\x1c.millimetric.v1.BatchRequest\x1a\x1d.millimetric.v1.BatchResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/batch:\x01*\x12\x66\n\x08Identify\x12\x1f.millimetric.v1.IdentifyRequest\x1a .millimetric.v1.IdentifyResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/identify:\x01*\x12Z\n\x0bTrackStream\x12\".millimetric.v1.TrackStreamRequest\x1a#.millimetric.v1.TrackStreamResponse(\x01\x30\x01\x42H\n\x12\x63om.millimetric.v1B\x12IngestServiceProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,40 +37,72 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'millimetric.v1.ingest_servi
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\022IngestServiceProtoP\001Z\034millimetric/v1;millimetricv1'
+  _globals['_TRACKREQUEST'].fields_by_name['event']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['event']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_TRACKREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['event_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_TRACKREQUEST'].fields_by_name['anonymous_id']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['anonymous_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_TRACKREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['user_id']._serialized_options = b'\212\251\034\003\010\200\002'
+  _globals['_TRACKREQUEST'].fields_by_name['session_id']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['session_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_TRACKREQUEST'].fields_by_name['url']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['url']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_TRACKREQUEST'].fields_by_name['path']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['path']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_TRACKREQUEST'].fields_by_name['referrer']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['referrer']._serialized_options = b'\212\251\034\003\010\200\020'
+  _globals['_TRACKREQUEST'].fields_by_name['properties']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['properties']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_TRACKREQUEST'].fields_by_name['properties_json']._loaded_options = None
+  _globals['_TRACKREQUEST'].fields_by_name['properties_json']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_BATCHREQUEST'].fields_by_name['events']._loaded_options = None
+  _globals['_BATCHREQUEST'].fields_by_name['events']._serialized_options = b'\212\251\034\005 \001(\350\007'
+  _globals['_IDENTIFYREQUEST'].fields_by_name['anonymous_id']._loaded_options = None
+  _globals['_IDENTIFYREQUEST'].fields_by_name['anonymous_id']._serialized_options = b'\212\251\034\003\010\200\001'
+  _globals['_IDENTIFYREQUEST'].fields_by_name['user_id']._loaded_options = None
+  _globals['_IDENTIFYREQUEST'].fields_by_name['user_id']._serialized_options = b'\212\251\034\003\010\200\002'
+  _globals['_IDENTIFYREQUEST'].fields_by_name['traits']._loaded_options = None
+  _globals['_IDENTIFYREQUEST'].fields_by_name['traits']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_IDENTIFYREQUEST'].fields_by_name['traits_json']._loaded_options = None
+  _globals['_IDENTIFYREQUEST'].fields_by_name['traits_json']._serialized_options = b'\212\251\034\003\030\200@'
+  _globals['_IDENTIFYREQUEST'].fields_by_name['event_id']._loaded_options = None
+  _globals['_IDENTIFYREQUEST'].fields_by_name['event_id']._serialized_options = b'\212\251\034\003\010\200\001'
   _globals['_INGESTSERVICE'].methods_by_name['Track']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['Track']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/track:\001*'
   _globals['_INGESTSERVICE'].methods_by_name['Batch']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['Batch']._serialized_options = b'\202\323\344\223\002\016\"\t/v1/batch:\001*'
   _globals['_INGESTSERVICE'].methods_by_name['Identify']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['Identify']._serialized_options = b'\202\323\344\223\002\021\"\014/v1/identify:\001*'
-  _globals['_ACK']._serialized_start=2126
-  _globals['_ACK']._serialized_end=2185
-  _globals['_DROPREASON']._serialized_start=2187
-  _globals['_DROPREASON']._serialized_end=2291
-  _globals['_BATCHMODE']._serialized_start=2293
-  _globals['_BATCHMODE']._serialized_end=2389
-  _globals['_OUTCOME']._serialized_start=2391
-  _globals['_OUTCOME']._serialized_end=2511
-  _globals['_TRACKREQUEST']._serialized_start=177
-  _globals['_TRACKREQUEST']._serialized_end=648
-  _globals['_TRACKRESPONSE']._serialized_start=651
-  _globals['_TRACKRESPONSE']._serialized_end=859
-  _globals['_BATCHREQUEST']._serialized_start=862
-  _globals['_BATCHREQUEST']._serialized_end=1009
-  _globals['_BATCHRESPONSE']._serialized_start=1012
-  _globals['_BATCHRESPONSE']._serialized_end=1246
-  _globals['_EVENTOUTCOME']._serialized_start=1249
-  _globals['_EVENTOUTCOME']._serialized_end=1428
-  _globals['_FIELDERROR']._serialized_start=1430
-  _globals['_FIELDERROR']._serialized_end=1490
-  _globals['_IDENTIFYREQUEST']._serialized_start=1493
-  _globals['_IDENTIFYREQUEST']._serialized_end=1832
-  _globals['_IDENTIFYRESPONSE']._serialized_start=1834
-  _globals['_IDENTIFYRESPONSE']._serialized_end=1922
-  _globals['_TRACKSTREAMREQUEST']._serialized_start=1924
-  _globals['_TRACKSTREAMREQUEST']._serialized_end=2017
-  _globals['_TRACKSTREAMRESPONSE']._serialized_start=2019
-  _globals['_TRACKSTREAMRESPONSE']._serialized_end=2124
-  _globals['_INGESTSERVICE']._serialized_start=2514
-  _globals['_INGESTSERVICE']._serialized_end=2909
+  _globals['_ACK']._serialized_start=2302
+  _globals['_ACK']._serialized_end=2361
+  _globals['_DROPREASON']._serialized_start=2363
+  _globals['_DROPREASON']._serialized_end=2467
+  _globals['_BATCHMODE']._serialized_start=2469
+  _globals['_BATCHMODE']._serialized_end=2565
+  _globals['_OUTCOME']._serialized_start=2567
+  _globals['_OUTCOME']._serialized_end=2687
+  _globals['_TRACKREQUEST']._serialized_start=207
+  _globals['_TRACKREQUEST']._serialized_end=768
+  _globals['_TRACKRESPONSE']._serialized_start=771
+  _globals['_TRACKRESPONSE']._serialized_end=979
+  _globals['_BATCHREQUEST']._serialized_start=982
+  _globals['_BATCHREQUEST']._serialized_end=1140
+  _globals['_BATCHRESPONSE']._serialized_start=1143
+  _globals['_BATCHRESPONSE']._serialized_end=1377
+  _globals['_EVENTOUTCOME']._serialized_start=1380
+  _globals['_EVENTOUTCOME']._serialized_end=1559
+  _globals['_FIELDERROR']._serialized_start=1561
+  _globals['_FIELDERROR']._serialized_end=1621
+  _globals['_IDENTIFYREQUEST']._serialized_start=1624
+  _globals['_IDENTIFYREQUEST']._serialized_end=2008
+  _globals['_IDENTIFYRESPONSE']._serialized_start=2010
+  _globals['_IDENTIFYRESPONSE']._serialized_end=2098
+  _globals['_TRACKSTREAMREQUEST']._serialized_start=2100
+  _globals['_TRACKSTREAMREQUEST']._serialized_end=2193
+  _globals['_TRACKSTREAMRESPONSE']._serialized_start=2195
+  _globals['_TRACKSTREAMRESPONSE']._serialized_end=2300
+  _globals['_INGESTSERVICE']._serialized_start=2690
+  _globals['_INGESTSERVICE']._serialized_end=3085
 # @@protoc_insertion_point(module_scope)
