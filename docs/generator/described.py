@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
     EnumDescriptorProto,
@@ -22,6 +22,15 @@ from google.protobuf.message_factory import GetMessageClass
 _Member = FieldDescriptorProto | EnumValueDescriptorProto | MethodDescriptorProto
 PACKAGE = "millimetric.v1"
 _OPTIONS_FILE = "millimetric/v1/options.proto"  # how the protos say what they say, not what callers send
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Where REST has a method, and what of the HTTP request its message is."""
+
+    verb: str
+    path: str
+    place: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,24 @@ class Description:
     def list_enums(self) -> list[EnumDescriptor]:
         """List the enums."""
         return [enum for file in self.files for enum in file.enum_types_by_name.values()]
+
+    def list_methods(self) -> list[MethodDescriptor]:
+        """List the methods of all services."""
+        return [method for service in self.list_services() for method in service.methods]
+
+    def find_route(self, method: MethodDescriptor) -> Route | None:
+        """Find the route of a method; None where REST has none."""
+        if path := self.read_rpc(method).get:
+            return Route("GET", path, "query string")
+        rule = self.read_option(method.GetOptions(), "google.api.http")
+        if (verb := rule.WhichOneof("pattern")) is None:
+            return None
+        path = getattr(rule, verb)
+        return Route(verb.upper(), path, "body" if rule.body else "part of the path" if "{" in path else "query string")
+
+    def read_rpc(self, method: MethodDescriptor) -> Any:
+        """Read what a method is beyond its messages: an RpcOptions."""
+        return self.read_option(method.GetOptions(), f"{PACKAGE}.rpc")
 
     def find_enum(self, name: str) -> EnumDescriptor:
         """Find an enum of the package."""

@@ -6,12 +6,16 @@ from pathlib import Path
 
 from docs.generator.described import Description
 from docs.generator.reference import render_reference
-from docs.generator.tables import render_reasons
+from docs.generator.tables import render_methods, render_reasons, render_routes
 
 Render = Callable[[Description], str]
 _WHOLE: tuple[tuple[str, Render], ...] = (("docs/api/reference.md", render_reference),)
 # Between `<!-- generated: NAME -->` and `<!-- end -->` of pages that are written by hand.
-_BLOCKS: tuple[tuple[str, str, Render], ...] = (("docs/api/errors.md", "reasons", render_reasons),)
+_BLOCKS: tuple[tuple[str, str, Render], ...] = (
+    ("docs/api/errors.md", "reasons", render_reasons),
+    ("docs/api/rest.md", "routes", render_routes),
+    ("docs/api/grpc.md", "methods", render_methods),
+)
 
 
 def render_pages(described: Description, root: Path) -> dict[Path, str]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from docs.generator.described import PACKAGE, Description
-from docs.generator.tables import render_table
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
+from docs.generator.tables import list_keys, render_table
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor, ServiceDescriptor
 
 _HEAD = """\
 <!-- Made by `make generate` from the comments of proto/millimetric/v1. Don't edit it. -->
@@ -41,21 +41,11 @@ def _render_service(described: Description, service: ServiceDescriptor) -> Itera
             ("Request", _name_stream(method.input_type, is_stream=method.client_streaming)),
             ("Answer", _name_stream(method.output_type, is_stream=method.server_streaming)),
             ("Method", f"`/{service.full_name}/{method.name}`"),
+            ("Keys", list_keys(described, method)),
         ]
-        if route := _find_route(described, method):
-            rows.append(("REST", route))
+        if route := described.find_route(method):
+            rows.append(("REST", f"`{route.verb} {route.path}`, the request as {route.place}"))
         yield f"### {method.name}\n\n{described.comments[method.full_name]}\n\n{render_table(('', ''), rows)}"
-
-
-def _find_route(described: Description, method: MethodDescriptor) -> str:
-    if path := described.read_option(method.GetOptions(), "millimetric.v1.rpc").get:
-        return f"`GET {path}`, the request as query string"
-    rule = described.read_option(method.GetOptions(), "google.api.http")
-    if (verb := rule.WhichOneof("pattern")) is None:
-        return ""
-    path = getattr(rule, verb)
-    place = "body" if rule.body else "part of the path" if "{" in path else "query string"
-    return f"`{verb.upper()} {path}`, the request as {place}"
 
 
 def _render_message(described: Description, message: Descriptor) -> str:

@@ -1,8 +1,11 @@
 """The tables that pages written by hand take from the protos."""
 
 from collections.abc import Iterable, Sequence
+from http import HTTPStatus
 
-from docs.generator.described import Description
+from docs.generator.described import PACKAGE, Description
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 _PREFIX = "ERROR_REASON_"
 
@@ -18,8 +21,46 @@ def render_reasons(described: Description) -> str:
     enum = described.find_enum("ErrorReason")
     rows = []
     for value in enum.values[1:]:
-        told = described.read_option(value.GetOptions(), "millimetric.v1.reason")
+        told = described.read_option(value.GetOptions(), f"{PACKAGE}.reason")
         word = value.name.removeprefix(_PREFIX).lower()
         when = described.comments[f"{enum.full_name}.{value.name}"].removesuffix(".")
         rows.append((f"`{word}`", str(told.http_status), told.code, "yes" if told.is_retryable else "no", when))
     return render_table(("Reason", "HTTP", "gRPC", "Retry", "When"), rows)
+
+
+def render_routes(described: Description) -> str:
+    """Write the routes of REST, who may call them, and what a success is."""
+    rows = [
+        (
+            f"{route.verb} {route.path}",
+            _name(method),
+            list_keys(described, method),
+            str(described.read_rpc(method).success_status or HTTPStatus.OK.value),
+        )
+        for method in described.list_methods()
+        if (route := described.find_route(method))
+    ]
+    return render_table(("Route", "RPC", "Keys", "Success"), rows)
+
+
+def render_methods(described: Description) -> str:
+    """Write the methods, who may call them, and what they cost and change."""
+    rows = [
+        (
+            _name(method),
+            list_keys(described, method),
+            described.read_rpc(method).rate_limit,
+            "none" if method.GetOptions().idempotency_level == MethodOptions.NO_SIDE_EFFECTS else "yes",
+        )
+        for method in described.list_methods()
+    ]
+    return render_table(("RPC", "Keys", "Rate limit", "Side effects"), rows)
+
+
+def list_keys(described: Description, method: MethodDescriptor) -> str:
+    """List the kinds of keys that may call a method."""
+    return ", ".join(described.read_rpc(method).keys)
+
+
+def _name(method: MethodDescriptor) -> str:
+    return f"{method.containing_service.name}.{method.name}"

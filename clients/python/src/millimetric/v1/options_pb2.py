@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmillimetric/v1/options.proto\x12\x0emillimetric.v1\x1a google/protobuf/descriptor.proto\"\x1e\n\nRpcOptions\x12\x10\n\x03get\x18\x01 \x01(\tR\x03get\"g\n\rReasonOptions\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x1f\n\x0bhttp_status\x18\x02 \x01(\rR\nhttpStatus\x12!\n\x0cis_retryable\x18\x03 \x01(\x08R\x0bisRetryable\"\x86\x02\n\x0b\x46ieldLimits\x12\x1b\n\tchars_max\x18\x01 \x01(\rR\x08\x63harsMax\x12&\n\x0ftotal_chars_max\x18\x02 \x01(\rR\rtotalCharsMax\x12\x1b\n\tbytes_max\x18\x03 \x01(\rR\x08\x62ytesMax\x12\x1b\n\titems_min\x18\x04 \x01(\rR\x08itemsMin\x12\x1b\n\titems_max\x18\x05 \x01(\rR\x08itemsMax\x12\x1b\n\tvalue_min\x18\x06 \x01(\rR\x08valueMin\x12\x1b\n\tvalue_max\x18\x07 \x01(\rR\x08valueMax\x12!\n\x0cvalue_absent\x18\x08 \x01(\rR\x0bvalueAbsent:N\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1a.millimetric.v1.RpcOptionsR\x03rpc:T\n\x06limits\x12\x1d.google.protobuf.FieldOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1b.millimetric.v1.FieldLimitsR\x06limits:Z\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1d.millimetric.v1.ReasonOptionsR\x06reasonBB\n\x12\x63om.millimetric.v1B\x0cOptionsProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cmillimetric/v1/options.proto\x12\x0emillimetric.v1\x1a google/protobuf/descriptor.proto\"x\n\nRpcOptions\x12\x10\n\x03get\x18\x01 \x01(\tR\x03get\x12\x12\n\x04keys\x18\x02 \x03(\tR\x04keys\x12%\n\x0esuccess_status\x18\x03 \x01(\rR\rsuccessStatus\x12\x1d\n\nrate_limit\x18\x04 \x01(\tR\trateLimit\"g\n\rReasonOptions\x12\x12\n\x04\x63ode\x18\x01 \x01(\tR\x04\x63ode\x12\x1f\n\x0bhttp_status\x18\x02 \x01(\rR\nhttpStatus\x12!\n\x0cis_retryable\x18\x03 \x01(\x08R\x0bisRetryable\"\x86\x02\n\x0b\x46ieldLimits\x12\x1b\n\tchars_max\x18\x01 \x01(\rR\x08\x63harsMax\x12&\n\x0ftotal_chars_max\x18\x02 \x01(\rR\rtotalCharsMax\x12\x1b\n\tbytes_max\x18\x03 \x01(\rR\x08\x62ytesMax\x12\x1b\n\titems_min\x18\x04 \x01(\rR\x08itemsMin\x12\x1b\n\titems_max\x18\x05 \x01(\rR\x08itemsMax\x12\x1b\n\tvalue_min\x18\x06 \x01(\rR\x08valueMin\x12\x1b\n\tvalue_max\x18\x07 \x01(\rR\x08valueMax\x12!\n\x0cvalue_absent\x18\x08 \x01(\rR\x0bvalueAbsent:N\n\x03rpc\x12\x1e.google.protobuf.MethodOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1a.millimetric.v1.RpcOptionsR\x03rpc:T\n\x06limits\x12\x1d.google.protobuf.FieldOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1b.millimetric.v1.FieldLimitsR\x06limits:Z\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x91\xc5\x03 \x01(\x0b\x32\x1d.millimetric.v1.ReasonOptionsR\x06reasonBB\n\x12\x63om.millimetric.v1B\x0cOptionsProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022com.millimetric.v1B\014OptionsProtoP\001Z\034millimetric/v1;millimetricv1'
   _globals['_RPCOPTIONS']._serialized_start=82
-  _globals['_RPCOPTIONS']._serialized_end=112
-  _globals['_REASONOPTIONS']._serialized_start=114
-  _globals['_REASONOPTIONS']._serialized_end=217
-  _globals['_FIELDLIMITS']._serialized_start=220
-  _globals['_FIELDLIMITS']._serialized_end=482
+  _globals['_RPCOPTIONS']._serialized_end=202
+  _globals['_REASONOPTIONS']._serialized_start=204
+  _globals['_REASONOPTIONS']._serialized_end=307
+  _globals['_FIELDLIMITS']._serialized_start=310
+  _globals['_FIELDLIMITS']._serialized_end=572
 # @@protoc_insertion_point(module_scope)

@@ -1,6 +1,8 @@
 from google.protobuf import descriptor_pb2 as _descriptor_pb2
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable
 from typing import ClassVar as _ClassVar, Optional as _Optional
 
 DESCRIPTOR: _descriptor.FileDescriptor
@@ -12,10 +14,16 @@ REASON_FIELD_NUMBER: _ClassVar[int]
 reason: _descriptor.FieldDescriptor
 
 class RpcOptions(_message.Message):
-    __slots__ = ("get",)
+    __slots__ = ("get", "keys", "success_status", "rate_limit")
     GET_FIELD_NUMBER: _ClassVar[int]
+    KEYS_FIELD_NUMBER: _ClassVar[int]
+    SUCCESS_STATUS_FIELD_NUMBER: _ClassVar[int]
+    RATE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     get: str
-    def __init__(self, get: _Optional[str] = ...) -> None: ...
+    keys: _containers.RepeatedScalarFieldContainer[str]
+    success_status: int
+    rate_limit: str
+    def __init__(self, get: _Optional[str] = ..., keys: _Optional[_Iterable[str]] = ..., success_status: _Optional[int] = ..., rate_limit: _Optional[str] = ...) -> None: ...
 
 class ReasonOptions(_message.Message):
     __slots__ = ("code", "http_status", "is_retryable")

@@ -49,6 +49,12 @@ class QueryService(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> AsyncIterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     async def stats(self, request: StatsRequest, ctx: RequestContext[StatsRequest, StatsResponse], /) -> StatsResponse:
         """
         Counts or uniques, by time and by any of the group columns.
@@ -70,12 +76,6 @@ class QueryService(Protocol):
     async def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
-        """
-        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
-
-    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> AsyncIterator[ExportResponse]:
-        """
-        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -110,6 +110,17 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.query,
+                ),
+                "/millimetric.v1.QueryService/Export": Endpoint.server_stream(
+                    method=MethodInfo(
+                        name="Export",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExportRequest,
+                        output=ExportResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=svc.export,
                 ),
                 "/millimetric.v1.QueryService/Stats": Endpoint.unary(
                     method=MethodInfo(
@@ -154,17 +165,6 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.retention,
-                ),
-                "/millimetric.v1.QueryService/Export": Endpoint.server_stream(
-                    method=MethodInfo(
-                        name="Export",
-                        service_name="millimetric.v1.QueryService",
-                        input=ExportRequest,
-                        output=ExportResponse,
-                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
-                        stream_type=StreamType.SERVER_STREAM,
-                    ),
-                    function=svc.export,
                 ),
                 "/millimetric.v1.QueryService/Explain": Endpoint.unary(
                     method=MethodInfo(
@@ -243,6 +243,29 @@ class QueryServiceClient(ConnectClient):
             headers=headers,
             timeout_ms=timeout_ms,
             use_get=use_get,
+        )
+    def export(
+        self,
+        request: ExportRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Export",
+                service_name="millimetric.v1.QueryService",
+                input=ExportRequest,
+                output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
         )
     async def stats(
         self,
@@ -344,29 +367,6 @@ class QueryServiceClient(ConnectClient):
             timeout_ms=timeout_ms,
             use_get=use_get,
         )
-    def export(
-        self,
-        request: ExportRequest,
-        *,
-        headers: Headers | Mapping[str, str] | None = None, 
-        timeout_ms: int | None = None,
-    ) -> AsyncIterator[ExportResponse]:
-        """
-        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
-        """
-        return self.execute_server_stream(
-            request=request,
-            method=MethodInfo(
-                name="Export",
-                service_name="millimetric.v1.QueryService",
-                input=ExportRequest,
-                output=ExportResponse,
-                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
-                stream_type=StreamType.SERVER_STREAM,
-            ),
-            headers=headers,
-            timeout_ms=timeout_ms,
-        )
     async def explain(
         self,
         request: ExplainRequest,
@@ -405,6 +405,12 @@ class QueryServiceSync(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> Iterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def stats(self, request: StatsRequest, ctx: RequestContext[StatsRequest, StatsResponse], /) -> StatsResponse:
         """
         Counts or uniques, by time and by any of the group columns.
@@ -426,12 +432,6 @@ class QueryServiceSync(Protocol):
     def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors of each first period came back in the ones after.
-        """
-        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
-
-    def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> Iterator[ExportResponse]:
-        """
-        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -464,6 +464,17 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.query,
+                ),
+                "/millimetric.v1.QueryService/Export": EndpointSync.server_stream(
+                    method=MethodInfo(
+                        name="Export",
+                        service_name="millimetric.v1.QueryService",
+                        input=ExportRequest,
+                        output=ExportResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=service.export,
                 ),
                 "/millimetric.v1.QueryService/Stats": EndpointSync.unary(
                     method=MethodInfo(
@@ -508,17 +519,6 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.retention,
-                ),
-                "/millimetric.v1.QueryService/Export": EndpointSync.server_stream(
-                    method=MethodInfo(
-                        name="Export",
-                        service_name="millimetric.v1.QueryService",
-                        input=ExportRequest,
-                        output=ExportResponse,
-                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
-                        stream_type=StreamType.SERVER_STREAM,
-                    ),
-                    function=service.export,
                 ),
                 "/millimetric.v1.QueryService/Explain": EndpointSync.unary(
                     method=MethodInfo(
@@ -597,6 +597,29 @@ class QueryServiceClientSync(ConnectClientSync):
             headers=headers,
             timeout_ms=timeout_ms,
             use_get=use_get,
+        )
+    def export(
+        self,
+        request: ExportRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Iterator[ExportResponse]:
+        """
+        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Export",
+                service_name="millimetric.v1.QueryService",
+                input=ExportRequest,
+                output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
         )
     def stats(
         self,
@@ -697,29 +720,6 @@ class QueryServiceClientSync(ConnectClientSync):
             headers=headers,
             timeout_ms=timeout_ms,
             use_get=use_get,
-        )
-    def export(
-        self,
-        request: ExportRequest,
-        *,
-        headers: Headers | Mapping[str, str] | None = None, 
-        timeout_ms: int | None = None,
-    ) -> Iterator[ExportResponse]:
-        """
-        All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
-        """
-        return self.execute_server_stream(
-            request=request,
-            method=MethodInfo(
-                name="Export",
-                service_name="millimetric.v1.QueryService",
-                input=ExportRequest,
-                output=ExportResponse,
-                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
-                stream_type=StreamType.SERVER_STREAM,
-            ),
-            headers=headers,
-            timeout_ms=timeout_ms,
         )
     def explain(
         self,

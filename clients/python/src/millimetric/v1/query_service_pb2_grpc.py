@@ -42,6 +42,11 @@ class QueryServiceStub:
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.QueryRequest.SerializeToString,
                 response_deserializer=millimetric_dot_v1_dot_query__service__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Export = channel.unary_stream(
+                '/millimetric.v1.QueryService/Export',
+                request_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
+                response_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
+                _registered_method=True)
         self.Stats = channel.unary_unary(
                 '/millimetric.v1.QueryService/Stats',
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.StatsRequest.SerializeToString,
@@ -62,11 +67,6 @@ class QueryServiceStub:
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
                 response_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
                 _registered_method=True)
-        self.Export = channel.unary_stream(
-                '/millimetric.v1.QueryService/Export',
-                request_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
-                response_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
-                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/millimetric.v1.QueryService/Explain',
                 request_serializer=millimetric_dot_v1_dot_attribution__pb2.ExplainRequest.SerializeToString,
@@ -81,6 +81,13 @@ class QueryServiceServicer:
 
     def Query(self, request, context):
         """Raw events, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Export(self, request, context):
+        """All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -114,13 +121,6 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Export(self, request, context):
-        """All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
     def Explain(self, request, context):
         """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
@@ -136,6 +136,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=millimetric_dot_v1_dot_query__service__pb2.QueryRequest.FromString,
                     response_serializer=millimetric_dot_v1_dot_query__service__pb2.QueryResponse.SerializeToString,
+            ),
+            'Export': grpc.unary_stream_rpc_method_handler(
+                    servicer.Export,
+                    request_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.FromString,
+                    response_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -156,11 +161,6 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Retention,
                     request_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.FromString,
                     response_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.SerializeToString,
-            ),
-            'Export': grpc.unary_stream_rpc_method_handler(
-                    servicer.Export,
-                    request_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.FromString,
-                    response_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -197,6 +197,33 @@ class QueryService:
             '/millimetric.v1.QueryService/Query',
             millimetric_dot_v1_dot_query__service__pb2.QueryRequest.SerializeToString,
             millimetric_dot_v1_dot_query__service__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Export(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/millimetric.v1.QueryService/Export',
+            millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
+            millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -305,33 +332,6 @@ class QueryService:
             '/millimetric.v1.QueryService/Retention',
             millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
             millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def Export(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/millimetric.v1.QueryService/Export',
-            millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
-            millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
             options,
             channel_credentials,
             insecure,

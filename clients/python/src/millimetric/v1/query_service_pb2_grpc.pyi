@@ -38,6 +38,8 @@ class QueryServiceStub:
     def __new__(cls, channel: _aio.Channel) -> QueryServiceAsyncStub: ...
     Query: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]
     """Raw events, newest first."""
+    Export: _grpc.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]
+    """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
     Stats: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]
@@ -46,8 +48,6 @@ class QueryServiceStub:
     """How many visitors went through 2 to 10 steps, in order, within a window."""
     Retention: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]
     """How many visitors of each first period came back in the ones after."""
-    Export: _grpc.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]
-    """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
     Explain: _grpc.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]
     """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
@@ -62,6 +62,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Query: _aio.UnaryUnaryMultiCallable[_query_service_pb2.QueryRequest, _query_service_pb2.QueryResponse]  # type: ignore[assignment]
     """Raw events, newest first."""
+    Export: _aio.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]  # type: ignore[assignment]
+    """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
     Stats: _aio.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _aio.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]  # type: ignore[assignment]
@@ -70,8 +72,6 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """How many visitors went through 2 to 10 steps, in order, within a window."""
     Retention: _aio.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]  # type: ignore[assignment]
     """How many visitors of each first period came back in the ones after."""
-    Export: _aio.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]  # type: ignore[assignment]
-    """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
     Explain: _aio.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]  # type: ignore[assignment]
     """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
@@ -89,6 +89,14 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.QueryResponse, _abc.Awaitable[_query_service_pb2.QueryResponse]]:
         """Raw events, newest first."""
+
+    @_abc_1.abstractmethod
+    def Export(
+        self,
+        request: _query_service_pb2.ExportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_query_service_pb2.ExportResponse], _abc.AsyncIterator[_query_service_pb2.ExportResponse]]:
+        """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
 
     @_abc_1.abstractmethod
     def Stats(
@@ -121,14 +129,6 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.RetentionResponse, _abc.Awaitable[_query_service_pb2.RetentionResponse]]:
         """How many visitors of each first period came back in the ones after."""
-
-    @_abc_1.abstractmethod
-    def Export(
-        self,
-        request: _query_service_pb2.ExportRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_query_service_pb2.ExportResponse], _abc.AsyncIterator[_query_service_pb2.ExportResponse]]:
-        """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
 
     @_abc_1.abstractmethod
     def Explain(
