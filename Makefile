@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps
 STUBS := clients/python/src/millimetric/v1
+MESSAGES := server/millimetric_server/api/messages
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := help
@@ -97,13 +98,15 @@ descriptors: setup-dev  ## Build the descriptor set of the API, with its comment
 generate: descriptors  ## Make the generated code and pages anew
 	@rm -rf $(STUBS)
 	PATH=$(CURDIR)/$(BIN):$$PATH buf generate
+	@rm -f $(MESSAGES)/*.py
 	$(BIN)/python -m docs.generator build/millimetric.binpb
+	@$(BIN)/ruff check --quiet --fix $(MESSAGES) && $(BIN)/ruff format --quiet $(MESSAGES)
 
 checkgenerate: descriptors
 	@$(BIN)/python -m docs.generator --check build/millimetric.binpb
 	@$(MAKE) --no-print-directory generate
-	@test -z "$$(git status --porcelain -- $(STUBS))" \
-		|| { git --no-pager diff --stat -- $(STUBS); echo "Generated code is stale: commit what make generate made"; exit 1; }
+	@test -z "$$(git status --porcelain -- $(STUBS) $(MESSAGES))" \
+		|| { git --no-pager diff --stat -- $(STUBS) $(MESSAGES); echo "Generated code is stale: commit what make generate made"; exit 1; }
 
 bench: setup-dev  ## Measure ingestion; results go to bench/results
 	$(BIN)/python -m bench ingest

@@ -4,12 +4,19 @@ import sys
 from pathlib import Path
 
 from docs.generator.described import read_description
+from docs.generator.messages import render_messages
 from docs.generator.pages import render_pages
+
+_MESSAGES = Path("server/millimetric_server/api/messages")
 
 
 def main(descriptor_set: str, *, is_check: bool) -> int:
-    """Write every generated page from a descriptor set with comments; or name those that are stale."""
-    pages = render_pages(read_description(Path(descriptor_set).read_bytes()), Path())
+    """Write every generated page and module from a descriptor set with comments; or name the pages that are stale."""
+    described = read_description(Path(descriptor_set).read_bytes())
+    if not is_check:
+        for name, text in render_messages(described).items():
+            (_MESSAGES / name).write_text(text, "utf-8")
+    pages = render_pages(described, Path())
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text("utf-8") != text]
     for path in stale:
         if is_check:

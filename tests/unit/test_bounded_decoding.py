@@ -9,14 +9,8 @@ import sys
 import pytest
 
 from millimetric_server.api.errors import AppError
-from millimetric_server.api.messages import (
-    BatchRequest,
-    Message,
-    QueryRequest,
-    TrackRequest,
-    TrackStreamRequest,
-    UndecodableEvent,
-)
+from millimetric_server.api.messages import BatchRequest, Message, QueryRequest, TrackRequest, TrackStreamRequest
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.json import JsonDecoder
 from millimetric_server.doors.codecs.proto import decode_proto
 from millimetric_server.ingest.check_properties import read_properties
@@ -39,15 +33,14 @@ def _decode(kind: str, request: type[Message], body: bytes) -> str:
     if len(body) > BODY_BYTES:
         raise ValueError(len(body))
     decoder = JsonDecoder(request)
-    decode = {"proto": lambda: decode_proto(request, body), "rest": lambda: decoder.decode(body)}
     try:
-        decode.get(kind, lambda: decoder.decode_connect(body))()
+        decode_proto(request, body) if kind == "proto" else decoder.decode(body)
     except AppError as error:
         return error.violations[0].field if len(error.message) < 1000 else error.message
     return ""
 
 
-@pytest.mark.parametrize("kind", ["rest", "connect", "proto"])
+@pytest.mark.parametrize("kind", ["json", "proto"])
 def test_a_body_takes_a_few_times_its_bytes(kind: str) -> None:
     """In a process of its own, whose memory is bounded: whoever builds all that a body holds, fails there."""
     ran = subprocess.run(
@@ -63,9 +56,8 @@ def test_a_body_takes_a_few_times_its_bytes(kind: str) -> None:
 
 def test_a_batch_of_1000_is_read_and_one_of_1001_is_not() -> None:
     assert len(JsonDecoder(BatchRequest).decode(b'{"events":' + json_list(b"{}", 1000) + b"}").events) == 1000  # type: ignore[attr-defined]
-    for kind in ("decode", "decode_connect"):
-        with pytest.raises(AppError, match="1 to 1000"):
-            getattr(JsonDecoder(BatchRequest), kind)(b'{"events":' + json_list(b"{}", 1001) + b"}")
+    with pytest.raises(AppError, match="1 to 1000"):
+        JsonDecoder(BatchRequest).decode(b'{"events":' + json_list(b"{}", 1001) + b"}")
     for padding in (b"", proto_field(15, b"y" * 100_000)):
         named = proto_field(1, NAMED)
         assert len(decode_proto(BatchRequest, padding + named * 1000).events) == 1000  # type: ignore[attr-defined]

@@ -24,8 +24,8 @@ from millimetric_server.api.messages import (
     Metric,
     StatsRequest,
     TrackRequest,
-    UndecodableEvent,
 )
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.json import JsonDecoder
 from millimetric_server.doors.codecs.proto import to_proto
 
@@ -34,7 +34,7 @@ _DECODERS = {kind: JsonDecoder(kind) for kind in (TrackRequest, BatchRequest, St
 
 def read(kind: type[Message], text: str | dict[str, Any]) -> Any:
     body = text if isinstance(text, str) else json.dumps(text)
-    message = _DECODERS[kind].decode_connect(body.encode())
+    message = _DECODERS[kind].decode(body.encode())
     assert type(message) is kind
     return message
 
@@ -73,10 +73,10 @@ def test_what_is_no_whole_number_is_refused_by_name(text: str) -> None:
     assert [one.field for one in refused.value.violations] == ["limit"]
 
 
-def test_nothing_is_absent_for_connect_and_a_number_for_rest() -> None:
-    body = b'{"limit":0,"window_seconds":"0"}'
-    assert _DECODERS[FunnelRequest].decode_connect(body).limit is None  # type: ignore[attr-defined]
-    assert _DECODERS[FunnelRequest].decode(body).limit == 0  # type: ignore[attr-defined]
+def test_a_number_of_0_is_there_and_null_is_not() -> None:
+    message = read(FunnelRequest, '{"limit":0,"window_seconds":"0"}')
+    assert (message.limit, message.window_seconds) == (0, 0)
+    assert read(FunnelRequest, '{"limit":null}').limit is None
 
 
 @pytest.mark.parametrize("text", ["2", "2.0", '"METRIC_UNIQUES"', '"uniques"'])

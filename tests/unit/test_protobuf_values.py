@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from millimetric_server.api.errors import AppError
-from millimetric_server.api.messages import UndecodableEvent
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.proto import decode_proto, find_proto_class
 from millimetric_server.rpcs import HANDLERS
 

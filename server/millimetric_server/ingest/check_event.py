@@ -19,8 +19,8 @@ from millimetric_server.api.messages import (
     Message,
     TrackRequest,
     TrackStreamRequest,
-    UndecodableEvent,
 )
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.url_parts import parse_url
 from millimetric_server.ingest.check_properties import EMPTY, read_properties

@@ -1,8 +1,6 @@
-"""The API's messages as the core sees them: the same names as in proto/, free of any wire format.
+"""All messages of the API, and what they are made of. Made by `make generate`: don't edit it."""
 
-Transports turn protobuf and JSON into these and back; tests/repo holds them against the protos field by field.
-"""
-
+from millimetric_server.api.message import EPOCH, NO_JSON, Instant, Message, WireEnum, decode_custom, encode_custom
 from millimetric_server.api.messages.attribution import (
     AttributionExplanation,
     AttributionParameter,
@@ -12,21 +10,7 @@ from millimetric_server.api.messages.attribution import (
     PassedRule,
     Redaction,
 )
-from millimetric_server.api.messages.base import (
-    EPOCH,
-    Instant,
-    Message,
-    WireEnum,
-    decode_custom,
-    encode_custom,
-)
-from millimetric_server.api.messages.event import (
-    NO_JSON,
-    Event,
-    EventContext,
-    StoredEvent,
-    UndecodableEvent,
-)
+from millimetric_server.api.messages.event import Event, EventContext, StoredEvent
 from millimetric_server.api.messages.ingest import (
     Ack,
     BatchMode,
@@ -135,7 +119,6 @@ __all__ = [
     "TrackResponse",
     "TrackStreamRequest",
     "TrackStreamResponse",
-    "UndecodableEvent",
     "WireEnum",
     "decode_custom",
     "encode_custom",

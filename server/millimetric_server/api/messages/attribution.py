@@ -1,14 +1,14 @@
-"""The messages of proto/millimetric/v1/attribution.proto."""
+"""The messages of millimetric/v1/attribution.proto. Made by `make generate`: don't edit it."""
 
 from msgspec import UNSET, UnsetType
 
-from millimetric_server.api.messages.base import Message
+from millimetric_server.api.message import Message
 from millimetric_server.api.messages.event import Event, StoredEvent
 from millimetric_server.api.messages.ingest import DropReason
 
 
 class ExplainRequest(Event):
-    """An event to explain."""
+    """An event to explain; nothing of it is stored."""
 
     rule_set: str | None = None
 
@@ -21,25 +21,10 @@ class AttributionParameter(Message):
 
 
 class PassedRule(Message):
-    """A rule that did not fire, and why."""
+    """A rule that did not fire."""
 
     rule_id: str
     reason: str
-
-
-class AttributionExplanation(Message):
-    """An attribution with everything that led to it."""
-
-    rule_set: str
-    rule_id: str
-    source: str
-    medium: str
-    campaign: str
-    confidence: str
-    parameters: list[AttributionParameter]
-    page_host: str
-    referrer_host: str
-    passed_over: list[PassedRule]
 
 
 class DeviceExplanation(Message):
@@ -57,6 +42,21 @@ class Redaction(Message):
 
     field: str
     removed: list[str]
+
+
+class AttributionExplanation(Message):
+    """An attribution with everything that led to it."""
+
+    rule_set: str
+    rule_id: str
+    source: str
+    medium: str
+    campaign: str
+    confidence: str
+    parameters: list[AttributionParameter]
+    page_host: str
+    referrer_host: str
+    passed_over: list[PassedRule]
 
 
 class ExplainResponse(Message):

@@ -1,11 +1,8 @@
-"""An event as it is sent (proto/millimetric/v1/event.proto) and as it is read back."""
+"""The messages of millimetric/v1/event.proto. Made by `make generate`: don't edit it."""
 
 from msgspec import Raw
 
-from millimetric_server.api.errors import Violation
-from millimetric_server.api.messages.base import Instant, Message
-
-NO_JSON = Raw(b"")
+from millimetric_server.api.message import NO_JSON, Instant, Message
 
 
 class EventContext(Message):
@@ -15,31 +12,8 @@ class EventContext(Message):
     user_agent: str | None = None
 
 
-class Event(Message):
-    """An event as a caller sends it, not yet validated."""
-
-    event: str | None = None
-    event_id: str | None = None
-    timestamp: Instant | None = None
-    anonymous_id: str | None = None
-    user_id: str | None = None
-    session_id: str | None = None
-    url: str | None = None
-    path: str | None = None
-    referrer: str | None = None
-    properties: Raw = NO_JSON
-    properties_json: str | None = None
-    context: EventContext | None = None
-
-
-class UndecodableEvent(Event):
-    """Stands in a batch for an event whose JSON has the wrong types, so that the others can still be judged."""
-
-    violations: tuple[Violation, ...] = ()
-
-
 class StoredEvent(Message):
-    """An event as it is read back; `properties` is the text of a JSON object."""
+    """An event as it is stored and read back: what was sent, and what the server derived."""
 
     event: str
     event_id: str
@@ -64,3 +38,20 @@ class StoredEvent(Message):
     os: str
     is_bot: bool
     ip_hash: str
+
+
+class Event(Message):
+    """An event as a caller sends it."""
+
+    event: str | None = None
+    event_id: str | None = None
+    timestamp: Instant | None = None
+    anonymous_id: str | None = None
+    user_id: str | None = None
+    session_id: str | None = None
+    url: str | None = None
+    path: str | None = None
+    referrer: str | None = None
+    properties: Raw = NO_JSON
+    properties_json: str | None = None
+    context: EventContext | None = None

@@ -1,9 +1,9 @@
-"""The messages of proto/millimetric/v1/ingest_service.proto."""
+"""The messages of millimetric/v1/ingest_service.proto. Made by `make generate`: don't edit it."""
 
 from msgspec import UNSET, Raw, UnsetType, field
 
-from millimetric_server.api.messages.base import Instant, Message, WireEnum
-from millimetric_server.api.messages.event import NO_JSON, Event, EventContext
+from millimetric_server.api.message import NO_JSON, Instant, Message, WireEnum
+from millimetric_server.api.messages.event import Event, EventContext
 
 
 class Ack(WireEnum):
@@ -41,13 +41,13 @@ class Outcome(WireEnum):
 
 
 class TrackRequest(Event):
-    """An event to store."""
+    """An event to store. Fields 1 to 12 are those of Event, number by number."""
 
     ack: Ack = Ack.UNSPECIFIED
 
 
 class TrackResponse(Message):
-    """The ids under which the event is stored, or why it was dropped."""
+    """The ids under which the event is stored."""
 
     ok: bool
     event_id: str | UnsetType = UNSET
@@ -70,26 +70,6 @@ class FieldError(Message):
 
     field: str
     message: str
-
-
-class EventOutcome(Message):
-    """What became of one event of a batch."""
-
-    outcome: Outcome
-    event_id: str | UnsetType = UNSET
-    reason: str | UnsetType = UNSET
-    field_errors: list[FieldError] | UnsetType = UNSET
-
-
-class BatchResponse(Message):
-    """What became of the batch."""
-
-    ok: bool
-    count: int | UnsetType = UNSET
-    duplicates: int | UnsetType = UNSET
-    outcomes: list[EventOutcome] | UnsetType = UNSET
-    dropped: DropReason | UnsetType = UNSET
-    dropped_count: int | UnsetType = UNSET
 
 
 class IdentifyRequest(Message):
@@ -117,6 +97,26 @@ class TrackStreamRequest(Message):
 
     sequence: int | None = None
     event: Event | None = None
+
+
+class EventOutcome(Message):
+    """What became of one event of a batch."""
+
+    outcome: Outcome
+    event_id: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
+    field_errors: list[FieldError] | UnsetType = UNSET
+
+
+class BatchResponse(Message):
+    """What became of the batch."""
+
+    ok: bool
+    count: int | UnsetType = UNSET
+    duplicates: int | UnsetType = UNSET
+    outcomes: list[EventOutcome] | UnsetType = UNSET
+    dropped: DropReason | UnsetType = UNSET
+    dropped_count: int | UnsetType = UNSET
 
 
 class TrackStreamResponse(Message):

@@ -1,10 +1,10 @@
-"""The messages of proto/millimetric/v1/privacy_service.proto."""
+"""The messages of millimetric/v1/privacy_service.proto. Made by `make generate`: don't edit it."""
 
 from collections.abc import Mapping
 
-from msgspec import UnsetType
+from msgspec import UNSET, UnsetType
 
-from millimetric_server.api.messages.base import Instant, Message, WireEnum
+from millimetric_server.api.message import Instant, Message, WireEnum
 
 
 class ErasureState(WireEnum):
@@ -43,6 +43,6 @@ class GetErasureResponse(Message):
     erasure_id: str
     state: ErasureState
     requested_at: Instant
-    completed_at: Instant | UnsetType
-    rows_removed: Mapping[str, int]
-    residual: int
+    completed_at: Instant | UnsetType = UNSET
+    rows_removed: Mapping[str, int] | UnsetType = UNSET
+    residual: int = 0

@@ -1,8 +1,8 @@
-"""The messages of proto/millimetric/v1/query_service.proto."""
+"""The messages of millimetric/v1/query_service.proto. Made by `make generate`: don't edit it."""
 
 from msgspec import UNSET, UnsetType, field
 
-from millimetric_server.api.messages.base import Instant, Message, WireEnum
+from millimetric_server.api.message import Instant, Message, WireEnum
 from millimetric_server.api.messages.event import StoredEvent
 
 
@@ -47,28 +47,29 @@ class Breakdown(WireEnum):
     SOURCE = "source"
 
 
+class Period(WireEnum):
+    """How long a period of retention is."""
+
+    UNSPECIFIED = ""
+    DAY = "day"
+    WEEK = "week"
+
+
+class ExportFormat(WireEnum):
+    """How an export is written."""
+
+    UNSPECIFIED = ""
+    NDJSON = "ndjson"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
 class Filter(Message):
-    """A condition on a column or a property."""
+    """A condition on a column or a property. Over REST: `filter=COLUMN OP VALUE`, such as `filter=country in DE,AT`."""
 
     column: str = ""
     op: FilterOp = FilterOp.UNSPECIFIED
     values: list[str] = field(default_factory=list)
-
-
-class QueryRequest(Message):
-    """Which events to read."""
-
-    project: str | None = None
-    from_: Instant | None = field(default=None, name="from")
-    to: Instant | None = None
-    event: str | None = None
-    source: str | None = None
-    medium: str | None = None
-    user_id: str | None = None
-    anonymous_id: str | None = None
-    filter: list[Filter] = field(default_factory=list)
-    limit: int | None = None
-    page_token: str | None = None
 
 
 class QueryResponse(Message):
@@ -76,22 +77,6 @@ class QueryResponse(Message):
 
     rows: list[StoredEvent]
     next_page_token: str | UnsetType = UNSET
-
-
-class StatsRequest(Message):
-    """What to count."""
-
-    project: str | None = None
-    from_: Instant | None = field(default=None, name="from")
-    to: Instant | None = None
-    metric: Metric = Metric.UNSPECIFIED
-    event: str | None = None
-    filter: list[Filter] = field(default_factory=list)
-    group_by: list[str] = field(default_factory=list)
-    interval: Interval = Interval.UNSPECIFIED
-    timezone: str | None = None
-    limit: int | None = None
-    include_bots: bool = False
 
 
 class StatsRow(Message):
@@ -110,13 +95,6 @@ class StatsRow(Message):
     value: int = 0
 
 
-class StatsResponse(Message):
-    """Figures, largest first, or by bucket when there is an interval."""
-
-    rows: list[StatsRow]
-    truncated: bool | UnsetType = UNSET
-
-
 class SourcesRequest(Message):
     """Which visits."""
 
@@ -132,62 +110,22 @@ class SourcesRow(Message):
     """One source of visits."""
 
     source: str
-    medium: str | UnsetType
-    events: int
-    uniques: int
-    paid_share: float
-
-
-class SourcesResponse(Message):
-    """Sources, most events first."""
-
-    rows: list[SourcesRow]
-
-
-class FunnelStep(Message):
-    """A step of a funnel."""
-
-    event: str = ""
-    filter: list[Filter] = field(default_factory=list)
-
-
-class FunnelRequest(Message):
-    """Which funnel."""
-
-    project: str | None = None
-    from_: Instant | None = field(default=None, name="from")
-    to: Instant | None = None
-    window_seconds: int | None = None
-    steps: list[FunnelStep] = field(default_factory=list)
-    group_by: str | None = None
-    limit: int | None = None
-    include_bots: bool = False
+    medium: str | UnsetType = UNSET
+    events: int = 0
+    uniques: int = 0
+    paid_share: float = 0.0
 
 
 class FunnelRow(Message):
     """One step of one group."""
 
-    group: str | UnsetType
-    step: int
-    event: str
-    visitors: int
-    rate_from_previous: float
-    rate_from_first: float
-    median_seconds: float
-
-
-class FunnelResponse(Message):
-    """How far visitors came."""
-
-    rows: list[FunnelRow]
-
-
-class Period(WireEnum):
-    """How long a period of retention is."""
-
-    UNSPECIFIED = ""
-    DAY = "day"
-    WEEK = "week"
+    group: str | UnsetType = UNSET
+    step: int = 0
+    event: str = ""
+    visitors: int = 0
+    rate_from_previous: float = 0.0
+    rate_from_first: float = 0.0
+    median_seconds: float = 0.0
 
 
 class RetentionRequest(Message):
@@ -212,23 +150,78 @@ class RetentionRow(Message):
     returned: list[int]
 
 
+class ExportResponse(Message):
+    """A piece of the file; the pieces in order are the file. Over REST the body is the file itself."""
+
+    data: bytes
+
+
+class QueryRequest(Message):
+    """Which events to read."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    event: str | None = None
+    source: str | None = None
+    medium: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    filter: list[Filter] = field(default_factory=list)
+    limit: int | None = None
+    page_token: str | None = None
+
+
+class StatsRequest(Message):
+    """What to count."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    metric: Metric = Metric.UNSPECIFIED
+    event: str | None = None
+    filter: list[Filter] = field(default_factory=list)
+    group_by: list[str] = field(default_factory=list)
+    interval: Interval = Interval.UNSPECIFIED
+    timezone: str | None = None
+    limit: int | None = None
+    include_bots: bool = False
+
+
+class StatsResponse(Message):
+    """Figures, largest first, or by bucket when there is an interval."""
+
+    rows: list[StatsRow]
+    truncated: bool | UnsetType = UNSET
+
+
+class SourcesResponse(Message):
+    """Sources, most events first."""
+
+    rows: list[SourcesRow]
+
+
+class FunnelStep(Message):
+    """A step of a funnel."""
+
+    event: str = ""
+    filter: list[Filter] = field(default_factory=list)
+
+
+class FunnelResponse(Message):
+    """How far visitors came."""
+
+    rows: list[FunnelRow]
+
+
 class RetentionResponse(Message):
     """Cohorts by periods."""
 
     rows: list[RetentionRow]
 
 
-class ExportFormat(WireEnum):
-    """How an export is written."""
-
-    UNSPECIFIED = ""
-    NDJSON = "ndjson"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
 class ExportRequest(Message):
-    """Which events to write."""
+    """Which events to write; what is absent is not asked for, as in Query."""
 
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")
@@ -242,7 +235,14 @@ class ExportRequest(Message):
     format: ExportFormat = ExportFormat.UNSPECIFIED
 
 
-class ExportResponse(Message):
-    """A piece of the file."""
+class FunnelRequest(Message):
+    """Which funnel."""
 
-    data: bytes
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    window_seconds: int | None = None
+    steps: list[FunnelStep] = field(default_factory=list)
+    group_by: str | None = None
+    limit: int | None = None
+    include_bots: bool = False

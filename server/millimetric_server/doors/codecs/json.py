@@ -19,12 +19,12 @@ from millimetric_server.api.messages import (
     Event,
     Filter,
     Message,
-    UndecodableEvent,
     decode_custom,
     encode_custom,
 )
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.json_pieces import TooManyItemsError, split_list
-from millimetric_server.doors.codecs.plain_json import find_kind, is_absent, write_plainly
+from millimetric_server.doors.codecs.plain_json import is_absent, write_plainly
 from millimetric_server.doors.codecs.proto import to_proto
 from millimetric_server.reads.filters import FilterError, parse_filter
 
@@ -58,7 +58,6 @@ class JsonDecoder:
         self._request = request
         self._decoder = msgspec.json.Decoder(request, dec_hook=decode_custom)
         self._has_lists = any(get_origin(field.type) is list for field in fields(request))
-        self._integers = [field.name for field in fields(request) if find_kind(field.type) is int]
 
     def decode(self, body: bytes) -> Message:
         """Decode a body. Raises AppError invalid_payload that names the field."""
@@ -73,14 +72,6 @@ class JsonDecoder:
             raise invalid_payload((_locate(error),)) from None
         except _MALFORMED:
             raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
-
-    def decode_connect(self, body: bytes) -> Message:
-        """Decode a body of Connect, where a number of 0 is an absent one, as in protobuf. Raises like decode."""
-        message = self.decode(body)
-        for name in self._integers:
-            if getattr(message, name) == 0:
-                setattr(message, name, None)
-        return message
 
     def _decode_single(self, body: bytes) -> Message:
         try:

@@ -24,7 +24,8 @@ from millimetric.v1 import (
 )
 from millimetric_server.api.errors import AppError, Violation, invalid_params, invalid_payload
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, make_too_many
-from millimetric_server.api.messages import Event, Instant, Message, UndecodableEvent
+from millimetric_server.api.messages import Event, Instant, Message
+from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.http_rule import read_http_rule
 from millimetric_server.doors.codecs.proto_values import (
     FieldError,
@@ -202,8 +203,8 @@ def _reader_of(  # noqa: PLR0911 - a line for each kind of field
     if isinstance(inner, type) and issubclass(inner, Message):
         read_one = _make_nested_reader(inner)
         return lambda proto, value: _read_nested(name, read_one, value) if proto.HasField(name) else None
-    if inner is int:
-        return lambda _proto, value: value or None  # 0 is absent in proto3
+    if described[name].has_presence:
+        return lambda proto, value: value if proto.HasField(name) else None
     return None
 
 

@@ -89,7 +89,7 @@ def make_method(rpc: Rpc) -> Method:
         rpc,
         rpc.shape is Shape.UNARY and options.idempotency_level == options.NO_SIDE_EFFECTS,
         {
-            "json": JsonDecoder(rpc.request).decode_connect,
+            "json": JsonDecoder(rpc.request).decode,
             "proto": lambda body: decode_proto(rpc.request, body),
         },
         encode,

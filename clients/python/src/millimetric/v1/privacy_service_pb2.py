@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from millimetric.v1 import options_pb2 as millimetric_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$millimetric/v1/privacy_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmillimetric/v1/options.proto\"]\n\rForgetRequest\x12 \n\x07user_id\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12*\n\x0c\x61nonymous_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\"W\n\x0e\x46orgetResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x16\n\x06queued\x18\x02 \x01(\x08R\x06queued\x12\x1d\n\nerasure_id\x18\x03 \x01(\tR\terasureId\"2\n\x11GetErasureRequest\x12\x1d\n\nerasure_id\x18\x01 \x01(\tR\terasureId\"\x99\x03\n\x12GetErasureResponse\x12\x1d\n\nerasure_id\x18\x01 \x01(\tR\terasureId\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1c.millimetric.v1.ErasureStateR\x05state\x12=\n\x0crequested_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0brequestedAt\x12=\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0b\x63ompletedAt\x12V\n\x0crows_removed\x18\x05 \x03(\x0b\x32\x33.millimetric.v1.GetErasureResponse.RowsRemovedEntryR\x0browsRemoved\x12\x1a\n\x08residual\x18\x06 \x01(\x04R\x08residual\x1a>\n\x10RowsRemovedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x04R\x05value:\x02\x38\x01*z\n\x0c\x45rasureState\x12\x1d\n\x19\x45RASURE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45RASURE_STATE_QUEUED\x10\x01\x12\x19\n\x15\x45RASURE_STATE_RUNNING\x10\x02\x12\x16\n\x12\x45RASURE_STATE_DONE\x10\x03\x32\xfc\x01\n\x0ePrivacyService\x12\x66\n\x06\x46orget\x12\x1d.millimetric.v1.ForgetRequest\x1a\x1e.millimetric.v1.ForgetResponse\"\x1d\x8a\xa9\x1c\x04\x12\x02sk\x82\xd3\xe4\x93\x02\x0f\"\n/v1/forget:\x01*\x12\x81\x01\n\nGetErasure\x12!.millimetric.v1.GetErasureRequest\x1a\".millimetric.v1.GetErasureResponse\",\x90\x02\x01\x8a\xa9\x1c\x04\x12\x02sk\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/erasures/{erasure_id}BI\n\x12\x63om.millimetric.v1B\x13PrivacyServiceProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$millimetric/v1/privacy_service.proto\x12\x0emillimetric.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cmillimetric/v1/options.proto\"]\n\rForgetRequest\x12 \n\x07user_id\x18\x01 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x02R\x06userId\x12*\n\x0c\x61nonymous_id\x18\x02 \x01(\tB\x07\x8a\xa9\x1c\x03\x08\x80\x01R\x0b\x61nonymousId\"W\n\x0e\x46orgetResponse\x12\x0e\n\x02ok\x18\x01 \x01(\x08R\x02ok\x12\x16\n\x06queued\x18\x02 \x01(\x08R\x06queued\x12\x1d\n\nerasure_id\x18\x03 \x01(\tR\terasureId\"2\n\x11GetErasureRequest\x12\x1d\n\nerasure_id\x18\x01 \x01(\tR\terasureId\"\xaf\x03\n\x12GetErasureResponse\x12\x1d\n\nerasure_id\x18\x01 \x01(\tR\terasureId\x12\x32\n\x05state\x18\x02 \x01(\x0e\x32\x1c.millimetric.v1.ErasureStateR\x05state\x12=\n\x0crequested_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampR\x0brequestedAt\x12\x42\n\x0c\x63ompleted_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00R\x0b\x63ompletedAt\x88\x01\x01\x12V\n\x0crows_removed\x18\x05 \x03(\x0b\x32\x33.millimetric.v1.GetErasureResponse.RowsRemovedEntryR\x0browsRemoved\x12\x1a\n\x08residual\x18\x06 \x01(\x04R\x08residual\x1a>\n\x10RowsRemovedEntry\x12\x10\n\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n\x05value\x18\x02 \x01(\x04R\x05value:\x02\x38\x01\x42\x0f\n\r_completed_at*z\n\x0c\x45rasureState\x12\x1d\n\x19\x45RASURE_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14\x45RASURE_STATE_QUEUED\x10\x01\x12\x19\n\x15\x45RASURE_STATE_RUNNING\x10\x02\x12\x16\n\x12\x45RASURE_STATE_DONE\x10\x03\x32\xfc\x01\n\x0ePrivacyService\x12\x66\n\x06\x46orget\x12\x1d.millimetric.v1.ForgetRequest\x1a\x1e.millimetric.v1.ForgetResponse\"\x1d\x8a\xa9\x1c\x04\x12\x02sk\x82\xd3\xe4\x93\x02\x0f\"\n/v1/forget:\x01*\x12\x81\x01\n\nGetErasure\x12!.millimetric.v1.GetErasureRequest\x1a\".millimetric.v1.GetErasureResponse\",\x90\x02\x01\x8a\xa9\x1c\x04\x12\x02sk\x82\xd3\xe4\x93\x02\x1b\x12\x19/v1/erasures/{erasure_id}BI\n\x12\x63om.millimetric.v1B\x13PrivacyServiceProtoP\x01Z\x1cmillimetric/v1;millimetricv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,8 +45,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PRIVACYSERVICE'].methods_by_name['Forget']._serialized_options = b'\212\251\034\004\022\002sk\202\323\344\223\002\017\"\n/v1/forget:\001*'
   _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._loaded_options = None
   _globals['_PRIVACYSERVICE'].methods_by_name['GetErasure']._serialized_options = b'\220\002\001\212\251\034\004\022\002sk\202\323\344\223\002\033\022\031/v1/erasures/{erasure_id}'
-  _globals['_ERASURESTATE']._serialized_start=797
-  _globals['_ERASURESTATE']._serialized_end=919
+  _globals['_ERASURESTATE']._serialized_start=819
+  _globals['_ERASURESTATE']._serialized_end=941
   _globals['_FORGETREQUEST']._serialized_start=149
   _globals['_FORGETREQUEST']._serialized_end=242
   _globals['_FORGETRESPONSE']._serialized_start=244
@@ -54,9 +54,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETERASUREREQUEST']._serialized_start=333
   _globals['_GETERASUREREQUEST']._serialized_end=383
   _globals['_GETERASURERESPONSE']._serialized_start=386
-  _globals['_GETERASURERESPONSE']._serialized_end=795
-  _globals['_GETERASURERESPONSE_ROWSREMOVEDENTRY']._serialized_start=733
-  _globals['_GETERASURERESPONSE_ROWSREMOVEDENTRY']._serialized_end=795
-  _globals['_PRIVACYSERVICE']._serialized_start=922
-  _globals['_PRIVACYSERVICE']._serialized_end=1174
+  _globals['_GETERASURERESPONSE']._serialized_end=817
+  _globals['_GETERASURERESPONSE_ROWSREMOVEDENTRY']._serialized_start=738
+  _globals['_GETERASURERESPONSE_ROWSREMOVEDENTRY']._serialized_end=800
+  _globals['_PRIVACYSERVICE']._serialized_start=944
+  _globals['_PRIVACYSERVICE']._serialized_end=1196
 # @@protoc_insertion_point(module_scope)

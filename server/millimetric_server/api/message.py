@@ -7,6 +7,7 @@ from typing import Any, Self
 import msgspec
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NO_JSON = msgspec.Raw(b"")  # of a free-form object that is absent
 _MICROSECOND = timedelta(microseconds=1)
 
 
