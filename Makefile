@@ -100,7 +100,6 @@ generate: descriptors  ## Make the generated code and pages anew
 	PATH=$(CURDIR)/$(BIN):$$PATH buf generate
 	@rm -f $(MESSAGES)/*.py
 	$(BIN)/python -m docs.generator build/millimetric.binpb
-	@$(BIN)/ruff check --quiet --fix $(MESSAGES) && $(BIN)/ruff format --quiet $(MESSAGES)
 
 checkgenerate: descriptors
 	@$(BIN)/python -m docs.generator --check build/millimetric.binpb

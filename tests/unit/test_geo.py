@@ -189,7 +189,7 @@ def test_reload_keeps_the_old_data_if_the_new_file_is_bad(database: Path, caplog
     database.unlink()
     assert [reader.reload_if_replaced() for _ in range(3)] == [False] * 3
     assert reader.country("192.0.2.1") == "GB"
-    assert len(caplog.records) == 2
+    assert len([one for one in caplog.records if one.levelno == logging.WARNING]) == 2
     _replace(database, {"192.0.2.0/24": {"country_code": "IE"}})
     assert reader.reload_if_replaced()
     assert reader.country("192.0.2.1") == "IE"
