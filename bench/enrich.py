@@ -12,7 +12,7 @@ from bench.stream import EventStream, read_agents, to_json_batch
 from millimetric_server.api.call import Call
 from millimetric_server.api.messages import BatchRequest
 from millimetric_server.doors.codecs.json import JsonDecoder
-from millimetric_server.enrich.pipeline import STEPS, Draft, Surroundings, enrich
+from millimetric_server.enrich.pipeline import STEPS, EnrichmentContext, EventBuilder, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
 from millimetric_server.ingest.check_event import validate_batch
 from millimetric_server.rpcs import HANDLERS
@@ -50,19 +50,19 @@ def measure(
     """
     is_cold = stream == "cold"
     source = EventStream(distinct=is_cold, agents=read_agents())
-    around = _make_surroundings(find_country)
+    context = _make_context(find_country)
     repeated = [to_json_batch(source.take(events_a_request)) for _ in range(max(20_000 // events_a_request, 2))]
     for body in repeated:
-        _take_whole(body, around)
+        _take_whole(body, context)
     totals: list[float] = []
     steps: dict[str, list[float]] = {}
     began = time.perf_counter()
     while (spent := time.perf_counter() - began) < seconds:
         on_progress(spent / seconds)
         bodies = _next_bodies(source, events_a_request) if is_cold else repeated
-        totals += [_take_whole(body, around) / events_a_request for body in bodies]
+        totals += [_take_whole(body, context) / events_a_request for body in bodies]
         for body in _next_bodies(source, events_a_request) if is_cold else repeated:
-            for name, spent_us in _take_apart(body, around):
+            for name, spent_us in _take_apart(body, context):
                 steps.setdefault(name, []).append(spent_us / events_a_request)
     return EnrichResult(
         stream=stream,
@@ -79,16 +79,16 @@ def _next_bodies(source: EventStream, events_a_request: int) -> Sequence[bytes]:
     return bodies
 
 
-def _take_whole(body: bytes, around: Surroundings) -> float:
+def _take_whole(body: bytes, context: EnrichmentContext) -> float:
     began = time.perf_counter_ns()
-    checked = validate_batch(_decode(body), _make_call(around.received_at))  # type: ignore[arg-type]
-    rows = [enrich(event, around) for event in checked.events]  # type: ignore[arg-type]
+    checked = validate_batch(_decode(body), _make_call(context.received_at))  # type: ignore[arg-type]
+    rows = [enrich(event, context) for event in checked.events]  # type: ignore[arg-type]
     spent = (time.perf_counter_ns() - began) / 1000
     assert len(rows) == len(checked.events)
     return spent
 
 
-def _take_apart(body: bytes, around: Surroundings) -> list[tuple[str, float]]:
+def _take_apart(body: bytes, context: EnrichmentContext) -> list[tuple[str, float]]:
     """The same step by step, each over all events of the request; the rest is what `enrich` adds around them."""
     spans: list[tuple[str, float]] = []
 
@@ -99,13 +99,13 @@ def _take_apart(body: bytes, around: Surroundings) -> list[tuple[str, float]]:
         return result
 
     request = timed("decode", lambda: _decode(body))
-    checked = timed("validate", lambda: validate_batch(request, _make_call(around.received_at)))
-    drafts = timed("draft", lambda: [Draft(event, around) for event in checked.events])
+    checked = timed("validate", lambda: validate_batch(request, _make_call(context.received_at)))
+    builders = timed("builder", lambda: [EventBuilder(event, context) for event in checked.events])
     for step in STEPS:
 
-        def run(step: Callable[[Draft, Surroundings], None] = step) -> None:
-            for draft in drafts:
-                step(draft, around)
+        def run(step: Callable[[EventBuilder, EnrichmentContext], None] = step) -> None:
+            for builder in builders:
+                step(builder, context)
 
         timed(step.__name__, run)
     return spans
@@ -119,9 +119,9 @@ def _make_call(received_at: int) -> Call:
     return Call(rpc, "bench", {}, "192.0.2.1", refuse, received_at, "")
 
 
-def _make_surroundings(find_country: Callable[[str], str]) -> Surroundings:
+def _make_context(find_country: Callable[[str], str]) -> EnrichmentContext:
     now = time.time_ns() // 1000
-    return Surroundings(
+    return EnrichmentContext(
         project_id="prj_benchmark",
         rule_set="standard-1",
         retention_days=365,

@@ -1,6 +1,6 @@
 """The whole API on one screen: every RPC that this server answers, with who may call it."""
 
-from millimetric_server.api.call import Rpc, Shape
+from millimetric_server.api.call import Rpc, Streaming
 from millimetric_server.api.messages import (
     BatchRequest,
     BatchResponse,
@@ -72,13 +72,13 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
     Rpc(
         _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, validate_track_stream,
-        limit="track_stream", shape=Shape.BOTH,
+        limit="track_stream", streaming=Streaming.BIDI,
     ),
     Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
     Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
     Rpc(
-        _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, shape=Shape.RESPONSES,
+        _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, streaming=Streaming.SERVER,
     ),
     Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
     Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),

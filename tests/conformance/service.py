@@ -14,7 +14,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message as ProtoMessage
 
 from conformance.protos import Protos
-from millimetric_server.api.call import Call, Deps, Rpc, Shape, Steps
+from millimetric_server.api.call import Call, Deps, Rpc, Steps, Streaming
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.records import KeyKind
 from millimetric_server.doors.http.connect import Method
@@ -55,14 +55,16 @@ def make_methods(protos: Protos) -> tuple[Method, ...]:
     """The methods that our doors can carry: unary ones, and streams of responses."""
     service = protos.service
     unary = [
-        _make_method(service, name, Shape.UNARY, _make_unary(service, getattr(service, f"{name}Response")), has_get=get)
+        _make_method(
+            service, name, Streaming.NONE, _make_unary(service, getattr(service, f"{name}Response")), has_get=get
+        )
         for name, get in (("Unary", False), ("IdempotentUnary", True))
     ]
-    return (*unary, _make_method(service, "ServerStream", Shape.RESPONSES, _make_stream(service), has_get=False))
+    return (*unary, _make_method(service, "ServerStream", Streaming.SERVER, _make_stream(service), has_get=False))
 
 
 def _make_method(
-    service: Any, name: str, shape: Shape, handler: Callable[[Call, Deps], Steps], *, has_get: bool
+    service: Any, name: str, streaming: Streaming, handler: Callable[[Call, Deps], Steps], *, has_get: bool
 ) -> Method:
     request, response = getattr(service, f"{name}Request"), getattr(service, f"{name}Response")
     rpc = ConformanceRpc(
@@ -73,7 +75,7 @@ def _make_method(
         frozenset({KeyKind.SECRET}),
         handler,
         lambda message, _call: SimpleNamespace(message=message, format=None),  # exports are asked for theirs
-        shape=shape,
+        streaming=streaming,
     )
 
     def encode_json(message: Any) -> bytes:

@@ -25,7 +25,7 @@ from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.shares.limiter import Limiter
 from millimetric_server.shares.places import Places
-from support.note_book import NoteBook
+from support.fake_journal import FakeJournal
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
 _PEPPER = b"p" * 32
@@ -61,7 +61,7 @@ def broken() -> Iterator[tuple[Doors, str]]:
     unused = dict.fromkeys(("erasures", "countries"), _NOT_USED)
     deps = Deps(
         directory=directory,
-        journal=NoteBook(),  # type: ignore[arg-type]
+        journal=FakeJournal(),  # type: ignore[arg-type]
         loader=SimpleNamespace(waiters=Places("waits", 1)),  # type: ignore[arg-type]
         store=SimpleNamespace(reads=SimpleNamespace(reads=Places("reads", 1), exports=Places("exports", 1))),  # type: ignore[arg-type]
         secrets=secrets,

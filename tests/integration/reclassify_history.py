@@ -20,7 +20,7 @@ import msgspec
 from millimetric_server.enrich.attribution import classify
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.enrich.pipeline import Surroundings, enrich
+from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_row
 from millimetric_server.reclassify.reclassify import Scope, reclassify
@@ -73,7 +73,7 @@ def make_rows(project_id: str) -> list[EventRow]:
             url=url,
             referrer=referrer,
         )
-        rows.append(enrich(event, _make_surroundings(project_id if number % 5 else OTHER_PROJECT)))
+        rows.append(enrich(event, _make_context(project_id if number % 5 else OTHER_PROJECT)))
     return rows
 
 
@@ -133,8 +133,8 @@ def _make_environ() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
 
 
-def _make_surroundings(project_id: str) -> Surroundings:
-    return Surroundings(
+def _make_context(project_id: str) -> EnrichmentContext:
+    return EnrichmentContext(
         project_id=project_id,
         rule_set="standard-1",
         retention_days=3650,

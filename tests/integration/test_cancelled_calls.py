@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from stores import Engine, make_row
 
-from millimetric_server.api.call import Deps, Rpc, Shape
+from millimetric_server.api.call import Deps, Rpc, Streaming
 from millimetric_server.api.errors import AppError
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
@@ -48,7 +48,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Retention": {**_RANGE, "first_event": "a", "return_event": "b", "period": "week"},
     "Explain": {"event": "signup"},
 }
-RPCS = [rpc for rpc in HANDLERS if rpc.shape is not Shape.BOTH]  # a stream both ways is gRPC's alone
+RPCS = [rpc for rpc in HANDLERS if rpc.streaming is not Streaming.BIDI]  # a stream both ways is gRPC's alone
 _ROUTES = {route.rpc.name: route for route in read_routes(HANDLERS)}
 
 
@@ -81,7 +81,7 @@ def make_connect(rpc: Rpc, *headers: tuple[str, str]) -> HttpCall:
         for name, value in REQUESTS[rpc.name].items()
     }
     body = json.dumps(request).encode()
-    if rpc.shape is Shape.RESPONSES:
+    if rpc.streaming is Streaming.SERVER:
         return HttpCall("POST", rpc.path, "", (("content-type", "application/connect+json"), *headers), _envelope(body))
     return HttpCall("POST", rpc.path, "", (("content-type", "application/json"), *headers), body)
 
@@ -92,7 +92,7 @@ def make_connect_with_deadline(rpc: Rpc) -> HttpCall:
 
 def make_grpc_web(rpc: Rpc) -> HttpCall:
     call = make_connect(rpc)
-    body = call.body if rpc.shape is Shape.RESPONSES else _envelope(call.body)
+    body = call.body if rpc.streaming is Streaming.SERVER else _envelope(call.body)
     return HttpCall("POST", rpc.path, "", (("content-type", "application/grpc-web+json"), ("x-grpc-web", "1")), body)
 
 

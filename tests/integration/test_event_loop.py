@@ -16,7 +16,7 @@ import pytest
 from reads import bearer, wait_for_key
 
 from contract.wire import find_method, to_proto_json, to_query
-from millimetric_server.api.call import Shape
+from millimetric_server.api.call import Streaming
 from millimetric_server.rpcs import HANDLERS
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
@@ -106,7 +106,7 @@ def test_what_the_watch_must_see_is_seen(tmp_path: Path) -> None:
 
 
 def test_no_rpc_waits_on_the_event_loop(client: httpx.Client) -> None:
-    assert _REQUESTS.keys() == {rpc.name for rpc in HANDLERS if rpc.shape is Shape.UNARY}
+    assert _REQUESTS.keys() == {rpc.name for rpc in HANDLERS if rpc.streaming is Streaming.NONE}
     for rpc, request in _REQUESTS.items():
         expected = {404} if rpc == "GetErasure" else {200, 202}
         for _ in range(2):  # cold, then warm: the second Track and Batch are duplicates

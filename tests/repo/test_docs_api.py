@@ -3,7 +3,7 @@
 from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.api.call import Rpc, Shape
+from millimetric_server.api.call import Rpc, Streaming
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.reads.check_reads import (
@@ -38,7 +38,7 @@ def test_the_table_of_routes_is_what_the_protos_say_of_the_served_methods() -> N
     served = [
         (_find_route(rpc), f"{rpc.service}.{rpc.name}", _list_kinds(rpc), str(rpc.http_status))
         for rpc in HANDLERS
-        if rpc.shape is not Shape.BOTH
+        if rpc.streaming is not Streaming.BIDI
     ]
     assert told == served
 

@@ -16,7 +16,7 @@ from millimetric_server.doors.boundary import Reply, make_request_id, run, wait_
 from millimetric_server.doors.codecs.json import encode_rest
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.shares.limiter import Limiter
-from support.note_book import NoteBook
+from support.fake_journal import FakeJournal
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
 _PEPPER = b"p" * 32
@@ -66,7 +66,7 @@ def run_track(
         directory=directory,
         secrets=ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER),
         limiter=Limiter({}),
-        journal=journal or NoteBook(),
+        journal=journal or FakeJournal(),
         erasures=_NOT_USED,
         loader=_NOT_USED,
         store=_NOT_USED,
@@ -143,7 +143,7 @@ def test_a_planned_error_passes_as_it_is() -> None:
     ],
 )
 def test_an_event_that_failed_stands_in_the_ledger(handler: Handler, noted: list[tuple[str, str, int]]) -> None:
-    journal = NoteBook()
+    journal = FakeJournal()
     run_track(handler, journal=journal)
     assert journal.noted == noted
 

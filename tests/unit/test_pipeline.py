@@ -11,7 +11,7 @@ from millimetric_server.enrich.attribution import RULE_SETS, classify
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import explain_event, find_removed
-from millimetric_server.enrich.pipeline import Surroundings, enrich
+from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
 from millimetric_server.enrich.privacy import redact_url
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 
@@ -47,8 +47,8 @@ events = st.builds(
     ip=_address,
     user_agent=_agent,
 )
-surroundings = st.builds(
-    Surroundings,
+contexts = st.builds(
+    EnrichmentContext,
     project_id=_text,
     rule_set=st.sampled_from(sorted(RULE_SETS)),
     retention_days=st.integers(1, 36_500),
@@ -67,28 +67,28 @@ surroundings = st.builds(
 )
 
 
-@given(events, surroundings)
-def test_no_event_makes_the_pipeline_raise(event: CheckedEvent, around: Surroundings) -> None:
-    row = enrich(event, around)
+@given(events, contexts)
+def test_no_event_makes_the_pipeline_raise(event: CheckedEvent, context: EnrichmentContext) -> None:
+    row = enrich(event, context)
     for name, kind in EventRow.__annotations__.items():
         assert type(getattr(row, name)) is kind
     assert row.source
     assert row.medium
-    assert row.rule_set == around.rule_set
-    again = enrich(event, around)
+    assert row.rule_set == context.rule_set
+    again = enrich(event, context)
     assert {name for name in _ROW_OF if getattr(row, name) != getattr(again, name)} <= _RANDOM
 
 
-@given(events, surroundings)
-def test_explain_tells_the_row_that_would_be_stored(event: CheckedEvent, around: Surroundings) -> None:
-    explained = explain_event(event, around)
-    stored = enrich(event, around)
+@given(events, contexts)
+def test_explain_tells_the_row_that_would_be_stored(event: CheckedEvent, context: EnrichmentContext) -> None:
+    explained = explain_event(event, context)
+    stored = enrich(event, context)
     assert {name for name in _ROW_OF if getattr(explained.row, name) != getattr(stored, name)} <= _RANDOM
     found = explained.attribution.attribution
     row = explained.row
     assert (found.source, found.medium, found.campaign) == (row.source, row.medium, row.campaign)
     assert (found.confidence, found.rule_id) == (row.source_confidence, row.source_rule_id)
-    rules = [rule.rule_id for rule in RULE_SETS[around.rule_set].rules]
+    rules = [rule.rule_id for rule in RULE_SETS[context.rule_set].rules]
     assert [rule_id for rule_id, _ in explained.attribution.passed_over] == rules[: rules.index(found.rule_id)]
     assert ("url" in explained.removed) == (event.url != row.url)
 
@@ -127,7 +127,7 @@ def test_what_was_removed_is_named() -> None:
 
 
 def test_a_row_survives_the_journal() -> None:
-    around = Surroundings(
+    context = EnrichmentContext(
         project_id="prj",
         rule_set="standard-1",
         retention_days=365,
@@ -144,7 +144,7 @@ def test_a_row_survives_the_journal() -> None:
         identity_key=b"",
         find_country=lambda _: "GB",
     )
-    row = enrich(CheckedEvent(event="signup", url="https://shop.example/"), replace(around, rule_set="millimetric-1"))
+    row = enrich(CheckedEvent(event="signup", url="https://shop.example/"), replace(context, rule_set="millimetric-1"))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=EventRow) == row
 
 

@@ -59,12 +59,12 @@ class Deps:
         return self.journal.worker, self.loader.worker
 
 
-class Shape(Enum):
-    """What of an RPC is a stream."""
+class Streaming(Enum):
+    """Which side of an RPC sends more than one message."""
 
-    UNARY = "neither request nor response"
-    RESPONSES = "the responses: `handler` returns an ExportReader"
-    BOTH = "requests and responses, answered in order: `validate` and `handler` have the messages of one group"
+    NONE = "neither"
+    SERVER = "the server: `handler` returns an ExportReader"
+    BIDI = "both, answered in order: `validate` and `handler` have the messages of one group"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Rpc:
     validate: Callable[[Any, "Call"], Any]
     http_status: int = 200
     limit: str = ""  # the bucket in the rate limits; empty: unlimited
-    shape: Shape = Shape.UNARY
+    streaming: Streaming = Streaming.NONE
 
     @property
     def path(self) -> str:

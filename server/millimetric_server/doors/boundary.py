@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import uuid_utils
 from grpc import StatusCode
 
-from millimetric_server.api.call import Call, Deps, Shape
+from millimetric_server.api.call import Call, Deps, Streaming
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import Message
 from millimetric_server.doors.metrics import count_request
@@ -133,7 +133,7 @@ def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
 def charge_refusal(call: Call, error: AppError, deps: Deps) -> AppError:
     """Let a call that is refused for what it is pay for that; returns what its caller is told."""
     is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
-    if not is_own_fault or call.rpc.shape is Shape.BOTH:  # a stream that waits for tokens would wait in vain
+    if not is_own_fault or call.rpc.streaming is Streaming.BIDI:  # a stream that waits for tokens would wait in vain
         return error
     prefix = call.key.prefix if hasattr(call, "key") else ""
     wait_s = deps.refusals.charge(prefix, find_address(call, deps), call.body_bytes)
@@ -175,7 +175,7 @@ def refuse(call: Call, error: AppError) -> AppError:
 
 def is_only_early(call: Call, error: AppError) -> bool:
     """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
-    return call.rpc.shape is Shape.BOTH and error.reason is Reason.RATE_LIMITED
+    return call.rpc.streaming is Streaming.BIDI and error.reason is Reason.RATE_LIMITED
 
 
 def read_group_max(call: Call, deps: Deps) -> int:

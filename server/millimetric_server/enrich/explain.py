@@ -7,7 +7,7 @@ import msgspec
 from millimetric_server.enrich.attribution import Explanation, explain
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.enrich.pipeline import Draft, Surroundings, make_row, run_steps
+from millimetric_server.enrich.pipeline import EnrichmentContext, EventBuilder, make_row, run_steps
 from millimetric_server.enrich.user_agent import Device
 
 _PATH_PARAMETER = re.compile(r";([^;/=]+)=([^;/]+)")
@@ -22,16 +22,16 @@ class ExplainedEvent(msgspec.Struct, frozen=True):
     removed: dict[str, tuple[str, ...]]
 
 
-def explain_event(sent: CheckedEvent, around: Surroundings) -> ExplainedEvent:
+def explain_event(sent: CheckedEvent, context: EnrichmentContext) -> ExplainedEvent:
     """Run all steps for an event that is not stored. Never raises for any checked event."""
-    draft = Draft(sent, around)
-    referrer = draft.referrer  # the steps redact it
-    run_steps(draft, around)
-    removed = {"url": find_removed(sent.url, draft.url), "referrer": find_removed(referrer, draft.referrer)}
+    builder = EventBuilder(sent, context)
+    referrer = builder.referrer  # the steps redact it
+    run_steps(builder, context)
+    removed = {"url": find_removed(sent.url, builder.url), "referrer": find_removed(referrer, builder.referrer)}
     return ExplainedEvent(
-        row=make_row(draft, around),
-        attribution=explain(sent.url, referrer, around.rule_set, around.own_hosts),
-        device=draft.device,
+        row=make_row(builder, context),
+        attribution=explain(sent.url, referrer, context.rule_set, context.own_hosts),
+        device=builder.device,
         removed={field: parts for field, parts in removed.items() if parts},
     )
 

@@ -18,7 +18,7 @@ from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints, Device, 
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class EnrichmentContext:
     """What the events of one request are enriched with: the project's rules, and the request's own facts."""
 
     project_id: str
@@ -38,7 +38,7 @@ class Surroundings:
     find_country: Callable[[str], str]
 
 
-class Draft:
+class EventBuilder:
     """A row in the making: what was sent, then what each step adds."""
 
     __slots__ = (
@@ -56,68 +56,68 @@ class Draft:
     country: str
     ip_hash: str
 
-    def __init__(self, sent: CheckedEvent, around: Surroundings) -> None:
+    def __init__(self, sent: CheckedEvent, context: EnrichmentContext) -> None:
         self.sent = sent
         self.event_id = sent.event_id or make_random_id()
-        self.timestamp = around.received_at if sent.timestamp is None else sent.timestamp
+        self.timestamp = context.received_at if sent.timestamp is None else sent.timestamp
         # Only a backend may speak for someone else.
-        self.ip = (sent.ip if around.is_secret_key else "") or around.ip
-        self.user_agent = (sent.user_agent if around.is_secret_key else "") or around.user_agent
-        self.referrer = sent.referrer or around.referrer
+        self.ip = (sent.ip if context.is_secret_key else "") or context.ip
+        self.user_agent = (sent.user_agent if context.is_secret_key else "") or context.user_agent
+        self.referrer = sent.referrer or context.referrer
 
 
-def identify(draft: Draft, around: Surroundings) -> None:
+def identify(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Give the visitor an id without cookies: of the user, of the browser for a day, or at random."""
-    sent = draft.sent
+    sent = builder.sent
     if sent.anonymous_id:
-        draft.anonymous_id = sent.anonymous_id
+        builder.anonymous_id = sent.anonymous_id
     elif sent.user_id:
-        draft.anonymous_id = derive_user_anonymous_id(around.identity_key, around.project_id, sent.user_id)
-    elif around.is_public_key:
-        draft.anonymous_id = derive_daily_anonymous_id(
-            around.ip_salt, around.day, around.project_id, draft.ip, draft.user_agent
+        builder.anonymous_id = derive_user_anonymous_id(context.identity_key, context.project_id, sent.user_id)
+    elif context.is_public_key:
+        builder.anonymous_id = derive_daily_anonymous_id(
+            context.ip_salt, context.day, context.project_id, builder.ip, builder.user_agent
         )
     else:
-        draft.anonymous_id = make_random_id()
+        builder.anonymous_id = make_random_id()
 
 
-def assign_session(draft: Draft, _around: Surroundings) -> None:
+def assign_session(builder: EventBuilder, _context: EnrichmentContext) -> None:
     """Give the event to a visit."""
-    draft.session_id = draft.sent.session_id or derive_session_id(draft.anonymous_id, draft.timestamp)
+    builder.session_id = builder.sent.session_id or derive_session_id(builder.anonymous_id, builder.timestamp)
 
 
-def attribute(draft: Draft, around: Surroundings) -> None:
+def attribute(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Find what brought the visitor. Before redaction, which drops the fragment and with it its parameters."""
-    draft.attribution = classify(draft.sent.url, draft.referrer, around.rule_set, around.own_hosts)
+    builder.attribution = classify(builder.sent.url, builder.referrer, context.rule_set, context.own_hosts)
 
 
-def redact(draft: Draft, _around: Surroundings) -> None:
+def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
     """Take personal data out of the addresses, and the path out of the URL when none was sent."""
-    draft.url = redact_url(draft.sent.url) if draft.sent.url else ""
-    draft.referrer = redact_url(draft.referrer) if draft.referrer else ""
-    draft.path = draft.sent.path
-    if not draft.path and draft.url and (url := parse_url(draft.url)) is not None:
-        draft.path = url.pathname
+    builder.url = redact_url(builder.sent.url) if builder.sent.url else ""
+    builder.referrer = redact_url(builder.referrer) if builder.referrer else ""
+    builder.path = builder.sent.path
+    if not builder.path and builder.url and (url := parse_url(builder.url)) is not None:
+        builder.path = url.pathname
 
 
-def describe_agent(draft: Draft, around: Surroundings) -> None:
+def describe_agent(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Read device, browser and system off the agent; whether it is a bot only where a visitor's agent is meant."""
-    is_forwarded = around.is_secret_key and bool(draft.sent.user_agent)
-    draft.device = describe_user_agent(draft.user_agent, NO_HINTS if is_forwarded else around.hints)
-    draft.is_bot = draft.device.is_bot and (around.is_public_key or is_forwarded)
+    is_forwarded = context.is_secret_key and bool(builder.sent.user_agent)
+    builder.device = describe_user_agent(builder.user_agent, NO_HINTS if is_forwarded else context.hints)
+    builder.is_bot = builder.device.is_bot and (context.is_public_key or is_forwarded)
 
 
-def locate(draft: Draft, around: Surroundings) -> None:
+def locate(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Find the country of the address."""
-    draft.country = around.find_country(draft.ip) if draft.ip else ""
+    builder.country = context.find_country(builder.ip) if builder.ip else ""
 
 
-def hash_address(draft: Draft, around: Surroundings) -> None:
+def hash_address(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Replace the address by its hash of the day; the address itself ends here."""
-    draft.ip_hash = hash_ip(draft.ip, around.ip_salt, around.day) if draft.ip else ""
+    builder.ip_hash = hash_ip(builder.ip, context.ip_salt, context.day) if builder.ip else ""
 
 
-STEPS: tuple[Callable[[Draft, Surroundings], None], ...] = (
+STEPS: tuple[Callable[[EventBuilder, EnrichmentContext], None], ...] = (
     identify,
     assign_session,
     attribute,
@@ -128,46 +128,46 @@ STEPS: tuple[Callable[[Draft, Surroundings], None], ...] = (
 )
 
 
-def enrich(sent: CheckedEvent, around: Surroundings) -> EventRow:
+def enrich(sent: CheckedEvent, context: EnrichmentContext) -> EventRow:
     """Run all steps and return the row to store. Never raises for any checked event."""
-    draft = Draft(sent, around)
-    run_steps(draft, around)
-    return make_row(draft, around)
+    builder = EventBuilder(sent, context)
+    run_steps(builder, context)
+    return make_row(builder, context)
 
 
-def run_steps(draft: Draft, around: Surroundings) -> None:
+def run_steps(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Fill in all that is derived."""
     for step in STEPS:
-        step(draft, around)
+        step(builder, context)
 
 
-def make_row(draft: Draft, around: Surroundings) -> EventRow:
-    """Put a draft that went through all steps into the form in which it is stored."""
-    sent, attribution, device = draft.sent, draft.attribution, draft.device
+def make_row(builder: EventBuilder, context: EnrichmentContext) -> EventRow:
+    """Make the row of an event that went through all steps."""
+    sent, attribution, device = builder.sent, builder.attribution, builder.device
     return EventRow(
-        around.project_id,
+        context.project_id,
         sent.event,
-        draft.event_id,
-        draft.timestamp,
-        around.received_at,
-        draft.anonymous_id,
+        builder.event_id,
+        builder.timestamp,
+        context.received_at,
+        builder.anonymous_id,
         sent.user_id,
-        draft.session_id,
-        draft.url,
-        draft.path,
-        draft.referrer,
+        builder.session_id,
+        builder.url,
+        builder.path,
+        builder.referrer,
         sent.properties,
         attribution.source,
         attribution.medium,
         attribution.campaign,
         attribution.confidence,
         attribution.rule_id,
-        around.rule_set,
-        draft.country,
+        context.rule_set,
+        builder.country,
         device.device_type,
         device.browser,
         device.os,
-        draft.is_bot,
-        draft.ip_hash,
-        around.retention_days,
+        builder.is_bot,
+        builder.ip_hash,
+        context.retention_days,
     )

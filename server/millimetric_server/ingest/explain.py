@@ -18,17 +18,17 @@ from millimetric_server.enrich.attribution import Explanation
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import ExplainedEvent, explain_event
 from millimetric_server.ingest.check_explain import CheckedExplain
-from millimetric_server.ingest.store_events import is_too_old, read_surroundings
+from millimetric_server.ingest.store_events import is_too_old, read_context
 
 
 def explain(call: Call, deps: Deps) -> Steps:
     """Answer every step of the event's enrichment and the row that Track would store with this key."""
     yield from ()  # nothing to wait for
     request: CheckedExplain = call.request
-    around = read_surroundings(call, deps)
+    context = read_context(call, deps)
     if request.rule_set:
-        around = replace(around, rule_set=request.rule_set)
-    response = _tell(explain_event(request.event, around))
+        context = replace(context, rule_set=request.rule_set)
+    response = _tell(explain_event(request.event, context))
     if is_too_old(request.event, call):
         response.dropped = DropReason.OLDER_THAN_RETENTION
     return response

@@ -18,7 +18,7 @@ from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import KeyKind
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.enrich.pipeline import Surroundings, enrich
+from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
 from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 from millimetric_server.ingest.check_event import CheckedBatch
@@ -73,10 +73,10 @@ def store_events(
 def _append(
     events: Sequence[CheckedEvent], call: Call, deps: Deps
 ) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
-    around = read_surroundings(call, deps)
-    rows = [enrich(event, around) for event in events]
+    context = read_context(call, deps)
+    rows = [enrich(event, context) for event in events]
     new = [
-        NewEvent(row, _digest(event) if event.event_id else b"", around.is_public_key)
+        NewEvent(row, _digest(event) if event.event_id else b"", context.is_public_key)
         for row, event in zip(rows, events, strict=True)
     ]
     appended: Appended = yield deps.journal.append(new)
@@ -130,10 +130,10 @@ def _refuse(event: CheckedEvent | tuple[Violation, ...], sent_id: str, call: Cal
     return None
 
 
-def read_surroundings(call: Call, deps: Deps) -> Surroundings:
+def read_context(call: Call, deps: Deps) -> EnrichmentContext:
     """Gather what the call's events are enriched with."""
     get, project = call.headers.get, call.project
-    return Surroundings(
+    return EnrichmentContext(
         project_id=project.project_id,
         rule_set=project.rule_set,
         retention_days=project.retention_days,

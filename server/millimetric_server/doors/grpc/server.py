@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import grpc
 
-from millimetric_server.api.call import Deps, Rpc, Shape
+from millimetric_server.api.call import Deps, Rpc, Streaming
 from millimetric_server.api.errors import AppError, Reason, make_ending
 from millimetric_server.doors.grpc.call import refuse
 from millimetric_server.doors.grpc.ending import CallsInWork, hang_up
@@ -107,9 +107,9 @@ class GrpcDoor:
         self._server.stop(None).wait()
 
     def _make_handler(self, rpc: Rpc, deps: Deps, body_bytes_max: int) -> Handler:
-        if rpc.shape is Shape.BOTH:
+        if rpc.streaming is Streaming.BIDI:
             return grpc.stream_stream_rpc_method_handler(self._streams.make_behaviour(rpc))
-        if rpc.shape is Shape.RESPONSES:
+        if rpc.streaming is Streaming.SERVER:
             return grpc.unary_stream_rpc_method_handler(
                 ExportMethod(rpc, deps, self._exports, self._work, body_bytes_max)
             )
@@ -137,7 +137,7 @@ class _Methods(grpc.GenericRpcHandler):
 
 
 class _Refusal:
-    """Answers calls of any shape, as a stream of both, with a refusal."""
+    """Answers any call, as a stream of both, with a refusal."""
 
     def __init__(self, pool: ThreadPoolExecutor, refuse: Callable[[grpc.ServicerContext], NoReturn]) -> None:
         self.experimental_thread_pool = pool

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from millimetric_server.api.call import Call, Deps, Rpc, Shape
+from millimetric_server.api.call import Call, Deps, Rpc, Streaming
 from millimetric_server.api.errors import (
     AppError,
     deadline_passed,
@@ -72,7 +72,7 @@ class Method:
     @property
     def content_types(self) -> tuple[str, ...]:
         """The kinds of body that it reads."""
-        own = _UNARY_TYPES if self.rpc.shape is Shape.UNARY else _STREAM_TYPES
+        own = _UNARY_TYPES if self.rpc.streaming is Streaming.NONE else _STREAM_TYPES
         return (*own, *_WEB_TYPES)
 
 
@@ -80,14 +80,14 @@ def make_method(rpc: Rpc) -> Method:
     """Make what the door needs of an RPC of ours."""
     options = find_method(rpc.path).GetOptions()
     encode: Mapping[str, Callable[[Any], bytes]] = {"json": encode_connect, "proto": encode_proto}
-    if rpc.shape is Shape.RESPONSES:
+    if rpc.streaming is Streaming.SERVER:
         encode = {
             "json": lambda piece: encode_connect(ExportResponse(piece)),
             "proto": lambda piece: encode_proto(ExportResponse(piece)),
         }
     return Method(
         rpc,
-        rpc.shape is Shape.UNARY and options.idempotency_level == options.NO_SIDE_EFFECTS,
+        rpc.streaming is Streaming.NONE and options.idempotency_level == options.NO_SIDE_EFFECTS,
         {
             "json": JsonDecoder(rpc.request).decode,
             "proto": lambda body: decode_proto(rpc.request, body),
@@ -114,7 +114,7 @@ class ConnectDoor:
         if request.method not in method.verbs:
             refusal = _choose_refuser(request).refuse(wrong_verb(method.verbs))
             return replace(refusal, headers=[*refusal.headers, make_allow(method.verbs)])
-        if method.rpc.shape is Shape.BOTH:
+        if method.rpc.streaming is Streaming.BIDI:
             message = f"{method.rpc.name} needs HTTP/2, which this port does not speak: call it over gRPC"
             return (wire or _choose_refuser(request)).refuse(no_such_method(message))
         call = Call(
@@ -146,7 +146,7 @@ class ConnectDoor:
                     body = await self._read_body(wire, request, hold)
                     call.decode = lambda: method.decode[wire.codec](unpack_for(call, body))
                     call.received_at = self._deps.read_clock_us()
-                    if call.rpc.shape is Shape.UNARY:
+                    if call.rpc.streaming is Streaming.NONE:
                         reply = await self._run(call, method.encode[wire.codec], body, request)
                         return wire.answer(reply.body) if reply.error is None else wire.refuse(reply.error)
                 opened = await open_export(call, self._deps, request.receive, ends_at, is_large=body.is_large())
@@ -178,17 +178,17 @@ class ConnectDoor:
 
 def _choose_wire(request: Request, method: Method | None) -> Wire | None:
     """Find the protocol that a request speaks; None for a kind of body that the method does not take."""
-    shape = None if method is None else method.rpc.shape
+    streaming = None if method is None else method.rpc.streaming
     if request.method != "POST":
         encoding = read_parameters(request).get("encoding", "")
-        return ConnectGet(encoding, request) if encoding in _CODECS and shape in (None, Shape.UNARY) else None
+        return ConnectGet(encoding, request) if encoding in _CODECS and streaming in (None, Streaming.NONE) else None
     content_type = read_content_type(request.headers)
     if content_type in _WEB_TYPES:
         codec, is_text = _WEB_TYPES[content_type]
         return GrpcWeb(codec, request, is_text)
-    if content_type in _UNARY_TYPES and shape in (None, Shape.UNARY):
+    if content_type in _UNARY_TYPES and streaming in (None, Streaming.NONE):
         return ConnectPost(_UNARY_TYPES[content_type], request)
-    if content_type in _STREAM_TYPES and shape is not Shape.UNARY:
+    if content_type in _STREAM_TYPES and streaming is not Streaming.NONE:
         return ConnectStream(_STREAM_TYPES[content_type], request)
     return None
 

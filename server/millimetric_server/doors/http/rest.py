@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps, Rpc, Shape
+from millimetric_server.api.call import Call, Deps, Rpc, Streaming
 from millimetric_server.api.errors import AppError, wrong_content_type
 from millimetric_server.doors.boundary import charge_refusal, refuse, refuse_early, run, wait_async
 from millimetric_server.doors.codecs.http_rule import read_http_rule
@@ -123,7 +123,7 @@ class RestDoor:
             return await self._carry_out(call, request, is_large=body.is_large())
 
     async def _carry_out(self, call: Call, request: Request, *, is_large: bool = False) -> Response:
-        if call.rpc.shape is Shape.RESPONSES:
+        if call.rpc.streaming is Streaming.SERVER:
             opened = await open_export(call, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
         async with watch_client(request.receive, call):

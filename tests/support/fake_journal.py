@@ -1,7 +1,7 @@
 """A journal for tests whose calls store nothing."""
 
 
-class NoteBook:
+class FakeJournal:
     """A journal that only takes notes of what was rejected or dropped."""
 
     def __init__(self) -> None:
