@@ -14,8 +14,9 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message as ProtoMessage
 
 from conformance.protos import Protos
-from millimetric_server.api.call import Call, Deps, Rpc, Steps, Streaming
+from millimetric_server.api.call import Call, Deps, Rpc, Streaming
 from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.pending import Pending, PendingCoroutine
 from millimetric_server.control.records import KeyKind
 from millimetric_server.doors.http.connect import Method
 
@@ -64,7 +65,12 @@ def make_methods(protos: Protos) -> tuple[Method, ...]:
 
 
 def _make_method(
-    service: Any, name: str, streaming: Streaming, handler: Callable[[Call, Deps], Steps], *, has_get: bool
+    service: Any,
+    name: str,
+    streaming: Streaming,
+    handler: Callable[[Call, Deps], PendingCoroutine[Any]],
+    *,
+    has_get: bool,
 ) -> Method:
     request, response = getattr(service, f"{name}Request"), getattr(service, f"{name}Response")
     rpc = ConformanceRpc(
@@ -93,13 +99,13 @@ def _make_method(
     )
 
 
-def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], Steps]:
-    def answer(call: Call, _deps: Deps) -> Steps:
+def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], PendingCoroutine[Any]]:
+    async def answer(call: Call, _deps: Deps) -> Any:
         definition = call.request.message.response_definition
         info = _make_info(service, call)
         _keep_metadata(definition)
         if definition.response_delay_ms:
-            yield _wait(definition.response_delay_ms)
+            await Pending(_wait(definition.response_delay_ms))
         if definition.WhichOneof("response") == "error":
             raise AskedError(definition.error, info)
         return response(payload=service.ConformancePayload(data=definition.response_data, request_info=info))
@@ -107,8 +113,8 @@ def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], Steps]:
     return answer
 
 
-def _make_stream(service: Any) -> Callable[[Call, Deps], Steps]:
-    def answer(call: Call, _deps: Deps) -> Steps:
+def _make_stream(service: Any) -> Callable[[Call, Deps], PendingCoroutine[Any]]:
+    async def answer(call: Call, _deps: Deps) -> Any:
         definition = call.request.message.response_definition
         info = _make_info(service, call)
         _keep_metadata(definition)
@@ -120,7 +126,6 @@ def _make_stream(service: Any) -> Callable[[Call, Deps], Steps]:
         if definition.HasField("error"):
             error = AskedError(definition.error, None if responses else info)
         return _Reader(iter(responses), definition.response_delay_ms, error)
-        yield
 
     return answer
 

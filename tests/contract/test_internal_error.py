@@ -15,7 +15,7 @@ import uvicorn
 from contract.case_files import DOORS
 from contract.doors import Doors, WireCall
 from contract.stage import assert_no_leak
-from millimetric_server.api.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.call import Call, Deps, Rpc
 from millimetric_server.api.messages import TrackRequest, TrackResponse
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
@@ -33,9 +33,8 @@ _BODY_BYTES_MAX = 1_000_000
 _NOT_USED: Any = None
 
 
-def _fail(_call: Call, _deps: Deps) -> Steps:
+async def _fail(_call: Call, _deps: Deps) -> TrackResponse:
     raise RuntimeError(_SECRET_TEXT)
-    yield
 
 
 _RPC = Rpc(

@@ -1,19 +1,24 @@
 """The outermost layer of every door: a fault tells the caller its request id, and the log the rest."""
 
+import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from millimetric_server.api.call import Call, Deps, Rpc, Steps
+from millimetric_server.api.call import Call, Deps, Rpc
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import TrackRequest, TrackResponse
+from millimetric_server.api.pending import Pending, PendingCoroutine
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
-from millimetric_server.doors.boundary import Reply, make_request_id, run, wait_blocking
+from millimetric_server.doors.boundary import Reply, make_request_id, run, wait_async, wait_blocking
 from millimetric_server.doors.codecs.json import encode_rest
+from millimetric_server.process.workers import complete, make_promise
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.shares.limiter import Limiter
 from support.fake_journal import FakeJournal
@@ -22,32 +27,33 @@ _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
 _PEPPER = b"p" * 32
 _NOT_USED: Any = None
 
-Handler = Callable[[Call, Deps], Steps]
+Handler = Callable[[Call, Deps], PendingCoroutine[TrackResponse]]
 
 
-def _answer(_call: Call, _deps: Deps) -> Steps:
-    yield from ()
+async def _answer(_call: Call, _deps: Deps) -> TrackResponse:
     return TrackResponse(ok=True)
 
 
-def _fail_at_once(_call: Call, _deps: Deps) -> Steps:
+async def _fail_at_once(_call: Call, _deps: Deps) -> TrackResponse:
     raise RuntimeError(_SECRET_TEXT)
-    yield
 
 
-def _answer_nonsense(_call: Call, _deps: Deps) -> Steps:
-    yield from ()
+async def _answer_nonsense(_call: Call, _deps: Deps) -> TrackResponse:
     return TrackResponse(ok=object())  # type: ignore[arg-type]
 
 
-def _refuse(_call: Call, _deps: Deps) -> Steps:
+async def _refuse(_call: Call, _deps: Deps) -> TrackResponse:
     raise AppError(Reason.OVERLOADED, "the journal is full", retry_after_s=5) from RuntimeError(_SECRET_TEXT)
-    yield
 
 
 def _validate(message: TrackRequest, call: Call) -> TrackRequest:
     call.uncounted_events = 1
     return message
+
+
+def _make_rpc(handler: Handler) -> Rpc:
+    scope = frozenset({KeyKind.SECRET})
+    return Rpc("IngestService", "Track", TrackRequest, TrackResponse, scope, handler, _validate)
 
 
 def run_track(
@@ -74,17 +80,8 @@ def run_track(
         trusted_proxies=(),
         read_clock_us=lambda: 0,
     )
-    rpc = Rpc(
-        "IngestService",
-        "Track",
-        TrackRequest,
-        TrackResponse,
-        frozenset({KeyKind.SECRET}),
-        handler,
-        _validate,
-    )
     call = Call(
-        rpc=rpc,
+        rpc=_make_rpc(handler),
         door="rest",
         headers={"authorization": f"Bearer {key.text}"},
         peer="192.0.2.1",
@@ -160,3 +157,50 @@ def test_a_fault_is_counted() -> None:
     before = REGISTRY.get_sample_value("millimetric_requests_total", labels) or 0
     run_track(_fail_at_once)
     assert REGISTRY.get_sample_value("millimetric_requests_total", labels) == before + 1
+
+
+async def _wait_for(future: "Future[int]", told: list[str]) -> int:
+    try:
+        return await Pending(future) + 1
+    except ValueError:
+        return -1
+    finally:
+        told.append("ended")
+
+
+def _make_call() -> Call:
+    return Call(_make_rpc(_answer), "rest", {}, "192.0.2.1", TrackRequest, 0, "a-request")
+
+
+def _wait_in_thread(future: "Future[int]", told: list[str]) -> int:
+    return wait_blocking(_wait_for(future, told))
+
+
+def _wait_on_loop(future: "Future[int]", told: list[str]) -> int:
+    return asyncio.run(wait_async(_wait_for(future, told), _make_call()))
+
+
+@pytest.mark.parametrize("wait", [_wait_in_thread, _wait_on_loop], ids=["thread", "loop"])
+def test_what_a_coroutine_awaits_comes_from_another_thread(wait: Callable[["Future[int]", list[str]], int]) -> None:
+    good, bad, told = Future[int](), Future[int](), list[str]()
+    threading.Timer(0.01, good.set_result, (1,)).start()
+    threading.Timer(0.01, bad.set_exception, (ValueError(),)).start()
+    assert [wait(good, told), wait(bad, told)] == [2, -1]
+    assert told == ["ended"] * 2
+
+
+def test_a_cancelled_task_ends_its_coroutine_and_leaves_the_future_to_its_worker() -> None:
+    future, told, call = make_promise(), list[str](), _make_call()
+
+    async def run() -> None:
+        task = asyncio.create_task(wait_async(_wait_for(future, told), call))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+    assert told == ["ended"]
+    assert call.cancellation.is_cancelled
+    complete(future, 1)
+    assert future.result(0) == 1

@@ -1,12 +1,12 @@
 """One call on its way through the server, and what the server offers it."""
 
-from collections.abc import Callable, Generator, Mapping
-from concurrent.futures import Future
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
 from millimetric_server.api.messages import Message
+from millimetric_server.api.pending import PendingCoroutine
 from millimetric_server.config import Network
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Key, KeyKind, Project
@@ -24,9 +24,6 @@ from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 
 STREAMS_MAX = 64
-# A handler yields each thing it must wait for (a durable commit, rows of a query) and is sent its result.
-# So it is written once, and each door waits in its own way: a thread blocks, an event loop awaits.
-Steps = Generator["Future[Any]", Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +73,7 @@ class Rpc:
     request: type[Message]
     response: type[Message]
     kinds: frozenset[KeyKind]
-    handler: Callable[["Call", Deps], Steps]
+    handler: Callable[["Call", Deps], PendingCoroutine[Any]]
     validate: Callable[[Any, "Call"], Any]
     http_status: int = 200
     limit: str = ""  # the bucket in the rate limits; empty: unlimited

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -16,20 +16,20 @@ from grpc import StatusCode
 from millimetric_server.api.call import Call, Deps, Streaming
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import Message
+from millimetric_server.api.pending import Pending, PendingCoroutine
 from millimetric_server.doors.metrics import count_request
 from millimetric_server.enrich.privacy import client_ip
 from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.process.summed_log import SummedLog
 from millimetric_server.reads.exports import ExportReader
-from millimetric_server.shares.body_room import SMALL_BYTES
+from millimetric_server.shares.body_room import SMALL_BYTES, FirstStep
 
 log = logging.getLogger(__name__)
 
 
 Body = TypeVar("Body")
 Result = TypeVar("Result")
-Steps = Generator["Future[Any]", Any, Result]
 _GROUP_MAX = 500
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
@@ -58,19 +58,19 @@ def read_request_id(headers: Mapping[str, str]) -> str:
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
 
 
-def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Steps[Reply[bytes]]:
-    """Carry out a unary call; yields each future that the door must wait for in its own way."""
+async def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Reply[bytes]:
+    """Carry out a unary call. Each door drives it in its own way, as all that awaits a Pending."""
     began = time.perf_counter()
-    reply = yield from carry_out(call, deps, encode, b"")
+    reply = await carry_out(call, deps, encode, b"")
     count_call(call, reply.error, began)
     return reply
 
 
-def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Steps[Reply[Body]]:
+async def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Reply[Body]:
     """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
     try:
-        yield from pass_guards(GUARDS, call, deps)
-        response = yield from call.rpc.handler(call, deps)
+        await pass_guards(GUARDS, call, deps)
+        response = await call.rpc.handler(call, deps)
         return Reply(encode(response))
     except Exception as failure:  # noqa: BLE001 - it is logged
         error = note_failure(call, failure)
@@ -79,7 +79,7 @@ def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Bo
     return Reply(nothing, charge_refusal(call, error, deps))
 
 
-def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
+async def read_piece(call: Call, export: ExportReader) -> Reply[bytes]:
     """Read the next piece of an export's file; empty at its end."""
     try:
         while not (piece := export.take()):
@@ -87,7 +87,7 @@ def read_piece(call: Call, export: ExportReader) -> Steps[Reply[bytes]]:
                 raise call.cancellation.why  # noqa: TRY301 - told like any other
             if (waiting := export.read_on()) is None:
                 break
-            yield waiting
+            await Pending(waiting)
         return Reply(piece)
     except Exception as failure:  # noqa: BLE001 - it is logged
         return Reply(b"", note_failure(call, failure))
@@ -121,10 +121,10 @@ def flush_log() -> None:
         summed.flush()
 
 
-def admit(call: Call, deps: Deps) -> Steps[AppError | None]:
+async def admit(call: Call, deps: Deps) -> AppError | None:
     """Check who opens a stream, before a message of it is looked at; returns why it may not."""
     try:
-        yield from pass_guards(CALLER_GUARDS, call, deps)
+        await pass_guards(CALLER_GUARDS, call, deps)
     except AppError as error:
         return error
     return None
@@ -199,33 +199,36 @@ def make_internal_error(request_id: str) -> AppError:
     )
 
 
-def wait_blocking(steps: Steps[Result]) -> Result:
-    """Carry out the steps in this thread."""
+def wait_blocking(coroutine: PendingCoroutine[Result]) -> Result:
+    """Carry out a coroutine in this thread."""
     try:
-        waiting = next(steps)
+        waiting = coroutine.send(None)
         while True:
             try:
                 result = waiting.result()
-            except Exception as error:  # noqa: BLE001 - the steps decide what it means
-                waiting = steps.throw(error)
+            except Exception as error:  # noqa: BLE001 - the coroutine decides what it means
+                waiting = coroutine.throw(error)
             else:
-                waiting = steps.send(result)
+                waiting = coroutine.send(result)
     except StopIteration as stop:
         answer: Result = stop.value
         return answer
 
 
-async def wait_async(steps: Steps[Result], call: Call) -> Result:
-    """Carry out the steps on this event loop. If the task is cancelled, so is the call."""
+async def wait_async(coroutine: PendingCoroutine[Result], call: Call, begun: FirstStep | None = None) -> Result:
+    """Carry out a coroutine on this event loop, from its start or where it was `begun`; then close it.
+
+    If the task is cancelled, so is the call.
+    """
     try:
-        waiting = next(steps)
+        waiting = coroutine.send(None) if begun is None else begun()
         while True:
             try:
                 result = await _arrival(waiting)
-            except Exception as error:  # noqa: BLE001 - the steps decide what it means
-                waiting = steps.throw(error)
+            except Exception as error:  # noqa: BLE001 - the coroutine decides what it means
+                waiting = coroutine.throw(error)
             else:
-                waiting = steps.send(result)
+                waiting = coroutine.send(result)
     except StopIteration as stop:
         answer: Result = stop.value
         return answer
@@ -233,7 +236,7 @@ async def wait_async(steps: Steps[Result], call: Call) -> Result:
         call.cancellation.cancel()
         raise
     finally:
-        steps.close()
+        coroutine.close()
 
 
 async def _arrival(waiting: "Future[Result]") -> Result:

@@ -1,10 +1,9 @@
 """What every call must pass, in this order, whichever door it came through."""
 
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.pending import Pending
 from millimetric_server.guards.authenticate import authenticate
 from millimetric_server.guards.missing import MissingError
 from millimetric_server.guards.origin import check_origin
@@ -28,8 +27,8 @@ GUARDS: tuple[Guard, ...] = (
 )
 
 
-def pass_guards(guards: Sequence[Guard], call: Call, deps: Deps) -> Generator["Future[Any]", Any, None]:
-    """Pass these guards, or raise AppError; yields what the door must wait for in its own way.
+async def pass_guards(guards: Sequence[Guard], call: Call, deps: Deps) -> None:
+    """Pass these guards, or raise AppError.
 
     What one of them lacks in the directory is looked for once in the control database, and then all are passed again.
     """
@@ -39,7 +38,7 @@ def pass_guards(guards: Sequence[Guard], call: Call, deps: Deps) -> Generator["F
     except MissingError as missing:
         if (look := deps.directory.look_again(missing.sought)) is None:
             raise
-        yield look
+        await Pending(look)
     else:
         return
     for guard in guards:

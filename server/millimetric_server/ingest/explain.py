@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import (
     AttributionExplanation,
     AttributionParameter,
@@ -21,9 +21,8 @@ from millimetric_server.ingest.check_explain import CheckedExplain
 from millimetric_server.ingest.store_events import is_too_old, read_context
 
 
-def explain(call: Call, deps: Deps) -> Steps:
+async def explain(call: Call, deps: Deps) -> ExplainResponse:
     """Answer every step of the event's enrichment and the row that Track would store with this key."""
-    yield from ()  # nothing to wait for
     request: CheckedExplain = call.request
     context = read_context(call, deps)
     if request.rule_set:

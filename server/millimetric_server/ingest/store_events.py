@@ -3,10 +3,8 @@
 import functools
 import hashlib
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from msgspec import UNSET
@@ -14,6 +12,7 @@ from msgspec import UNSET
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import Reason, Violation
 from millimetric_server.api.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
+from millimetric_server.api.pending import Pending
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import KeyKind
 from millimetric_server.enrich.checked_event import CheckedEvent
@@ -48,54 +47,52 @@ def count_outcome(call: Call, deps: Deps, outcome: ledger.Outcome, reason: str, 
     call.uncounted_events -= events
 
 
-def store_events(
+async def store_events(
     events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: Deps
-) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
+) -> tuple[list[EventRow], Appended]:
     """Enrich and append the events; returns once they are durable, or stored when that was asked for.
 
     Raises AppError overloaded: nothing was stored, also when the project has too many calls that wait for the store.
     """
     if ack is not Ack.STORED:
-        return (yield from _append(events, call, deps))
+        return await _append(events, call, deps)
     with deps.loader.waiters.hold(call.project.project_id):
-        rows, appended = yield from _append(events, call, deps)
-        yield deps.loader.wait_loaded(appended.seq)
+        rows, appended = await _append(events, call, deps)
+        await Pending(deps.loader.wait_loaded(appended.seq))
         repeated = {
             (row.event_id, first.received_at)
             for row, first in zip(rows, appended.firsts, strict=True)
             if first is not None
         }
-        if repeated and (yield deps.journal.find_dead_letters(call.project.project_id, repeated)):
+        if repeated and await Pending(deps.journal.find_dead_letters(call.project.project_id, repeated)):
             raise make_refused()
     return rows, appended
 
 
-def _append(
-    events: Sequence[CheckedEvent], call: Call, deps: Deps
-) -> Generator["Future[Any]", Any, tuple[list[EventRow], Appended]]:
+async def _append(events: Sequence[CheckedEvent], call: Call, deps: Deps) -> tuple[list[EventRow], Appended]:
     context = read_context(call, deps)
     rows = [enrich(event, context) for event in events]
     new = [
         NewEvent(row, _digest(event) if event.event_id else b"", context.is_public_key)
         for row, event in zip(rows, events, strict=True)
     ]
-    appended: Appended = yield deps.journal.append(new)
+    appended = await Pending(deps.journal.append(new))
     call.uncounted_events -= len(new)  # the journal has counted them
     return rows, appended
 
 
-def store_one(
+async def store_one(
     event: CheckedEvent, ack: Ack, call: Call, deps: Deps
-) -> Generator["Future[Any]", Any, tuple[EventRow, FirstAnswer | None] | DropReason]:
+) -> tuple[EventRow, FirstAnswer | None] | DropReason:
     """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
     if is_too_old(event, call):
         count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OLDER_THAN_RETENTION.value, 1)
         return DropReason.OLDER_THAN_RETENTION
-    (row,), appended = yield from store_events([event], ack, call, deps)
+    (row,), appended = await store_events([event], ack, call, deps)
     return row, appended.firsts[0]
 
 
-def store_each(request: CheckedBatch, call: Call, deps: Deps) -> Generator["Future[Any]", Any, list[EventOutcome]]:
+async def store_each(request: CheckedBatch, call: Call, deps: Deps) -> list[EventOutcome]:
     """Store the events that are good; returns the outcome of each, in order."""
     refused = [_refuse(event, sent_id, call) for event, sent_id in zip(request.events, request.sent_ids, strict=True)]
     for outcome, kind in ((Outcome.REJECTED, ledger.Outcome.REJECTED), (Outcome.DROPPED, ledger.Outcome.DROPPED)):
@@ -105,7 +102,7 @@ def store_each(request: CheckedBatch, call: Call, deps: Deps) -> Generator["Futu
     good = [event for event, why in zip(request.events, refused, strict=True) if why is None]
     stored: Iterator[EventOutcome] = iter(())
     if good:
-        rows, appended = yield from store_events(good, request.ack, call, deps)  # type: ignore[arg-type]
+        rows, appended = await store_events(good, request.ack, call, deps)  # type: ignore[arg-type]
         stored = (
             EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
             for row, first in zip(rows, appended.firsts, strict=True)

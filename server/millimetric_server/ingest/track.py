@@ -1,15 +1,15 @@
 """Track: store one event."""
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import DropReason, TrackResponse
 from millimetric_server.ingest.store_events import drop_opted_out, store_one
 
 
-def track(call: Call, deps: Deps) -> Steps:
+async def track(call: Call, deps: Deps) -> TrackResponse:
     """Answer the ids under which the event is stored; for a duplicate see FirstAnswer."""
     if drop_opted_out(call, deps):
         return TrackResponse(ok=True, dropped=DropReason.OPT_OUT)
-    stored = yield from store_one(call.request.event, call.request.ack, call, deps)
+    stored = await store_one(call.request.event, call.request.ack, call, deps)
     if isinstance(stored, DropReason):
         return TrackResponse(ok=True, dropped=stored)
     row, first = stored

@@ -2,14 +2,15 @@
 
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import GetErasureResponse, Instant
+from millimetric_server.api.pending import Pending
 
 
-def get_erasure(call: Call, deps: Deps) -> Steps:
+async def get_erasure(call: Call, deps: Deps) -> GetErasureResponse:
     """Answer the erasure's state and figures. Raises AppError not_found, also for another project's."""
-    erasure = yield deps.erasures.find(call.project.project_id, call.request)
+    erasure = await Pending(deps.erasures.find(call.project.project_id, call.request))
     if erasure is None:
         raise AppError(Reason.NOT_FOUND, "the project has no such erasure")
     return GetErasureResponse(

@@ -2,12 +2,13 @@
 
 import uuid
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_reads import ExportPlan
 from millimetric_server.reads.exports import ExportReader, Selection
 
 
-def export(call: Call, deps: Deps) -> Steps:
+async def export(call: Call, deps: Deps) -> ExportReader:
     """Return the reader of the file with its first piece read; whoever gets it has to close it.
 
     Raises AppError overloaded when the project has too many exports, upstream_failed.
@@ -20,7 +21,7 @@ def export(call: Call, deps: Deps) -> Steps:
         raise deps.store.reads.exports.refuse(call.project.project_id)
     try:
         if (first := reader.read_on()) is not None:
-            yield first
+            await Pending(first)
     except BaseException:
         reader.close()
         raise

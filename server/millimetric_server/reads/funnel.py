@@ -6,8 +6,9 @@ from typing import Any
 
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import FunnelResponse, FunnelRow, FunnelStep
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_reads import GROUP_COLUMNS
 from millimetric_server.reads.check_visitors import FunnelPlan
 from millimetric_server.reads.filters import Conditions, add_filters
@@ -16,11 +17,13 @@ from millimetric_server.store.statements import read_statement
 _MICROSECONDS = 1_000_000
 
 
-def funnel(call: Call, deps: Deps) -> Steps:
+async def funnel(call: Call, deps: Deps) -> FunnelResponse:
     """Answer a row a step, and a group where they are asked for."""
     plan: FunnelPlan = call.request
     statement, parameters = _build(plan)
-    rows = yield deps.store.reads.run(statement, parameters | {"project": call.project.project_id}, call.cancellation)
+    rows = await Pending(
+        deps.store.reads.run(statement, parameters | {"project": call.project.project_id}, call.cancellation)
+    )
     if not rows and not plan.group_by:
         rows = [("", *[0] * (2 * len(plan.steps) - 1))]
     return FunnelResponse([row for figures in rows for row in _read_group(figures, plan)])

@@ -9,9 +9,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import invalid_params
 from millimetric_server.api.messages import Instant, QueryResponse, StoredEvent
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_reads import QueryPlan
 from millimetric_server.store.statements import read_statement
 
@@ -22,7 +23,7 @@ _VALUE_BYTES = 12  # a number of a Struct takes 9 bytes, and its place in a list
 _TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
 
 
-def query(call: Call, deps: Deps) -> Steps:
+async def query(call: Call, deps: Deps) -> QueryResponse:
     """Answer a page of rows. Raises AppError invalid_params for a token that is not of this query."""
     plan: QueryPlan = call.request
     conditions = plan.conditions
@@ -38,10 +39,12 @@ def query(call: Call, deps: Deps) -> Steps:
             f"(timestamp, event_id) <= {position}",
             f"NOT ((timestamp, event_id) = {position} AND received_at >= {received})",
         ]
-    rows = yield deps.store.reads.run(
-        read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
-        {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
-        call.cancellation,
+    rows = await Pending(
+        deps.store.reads.run(
+            read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
+            {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
+            call.cancellation,
+        )
     )
     response = QueryResponse(_fill_page(rows[: plan.limit]))
     if len(rows) > len(response.rows):

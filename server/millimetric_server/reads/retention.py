@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import Any
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import EPOCH, Period, RetentionResponse, RetentionRow
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_visitors import RetentionPlan
 from millimetric_server.reads.filters import Conditions
 from millimetric_server.store.statements import read_statement
@@ -16,7 +17,7 @@ _FIRST_DAYS = {
 }
 
 
-def retention(call: Call, deps: Deps) -> Steps:
+async def retention(call: Call, deps: Deps) -> RetentionResponse:
     """Answer a row a cohort, with a figure for each later period that has begun."""
     plan: RetentionPlan = call.request
     conditions = Conditions()
@@ -39,7 +40,7 @@ def retention(call: Call, deps: Deps) -> Steps:
         "period_days": plan.period_days,
         **conditions.parameters,
     }
-    rows = yield deps.store.reads.run(statement, parameters, call.cancellation)
+    rows = await Pending(deps.store.reads.run(statement, parameters, call.cancellation))
     return RetentionResponse([_read_row(row, plan) for row in rows])
 
 

@@ -2,8 +2,9 @@
 
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import Breakdown, SourcesResponse, SourcesRow
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_reads import SourcesPlan
 from millimetric_server.reads.filters import LATEST_US, Conditions, clamp_time, read_day
 from millimetric_server.reads.time_zones import DAY_US
@@ -12,7 +13,7 @@ from millimetric_server.store.statements import read_statement
 _COLUMNS = {"source": "substring(way, 5, source_bytes)", "medium": "substring(way, 5 + source_bytes)"}
 
 
-def sources(call: Call, deps: Deps) -> Steps:
+async def sources(call: Call, deps: Deps) -> SourcesResponse:
     """Answer the sources of visits that began in the range, most events first."""
     plan: SourcesPlan = call.request
     from_us, to_us = clamp_time(plan.from_us), LATEST_US if plan.to_us is None else clamp_time(plan.to_us)
@@ -36,7 +37,7 @@ def sources(call: Call, deps: Deps) -> Steps:
         "last_whole_day": read_day((to_us // DAY_US - 1) * DAY_US),
         **began.parameters,
     }
-    rows = yield deps.store.reads.run(statement, parameters, call.cancellation)
+    rows = await Pending(deps.store.reads.run(statement, parameters, call.cancellation))
     if has_medium:
         return SourcesResponse([SourcesRow(*row) for row in rows])
     return SourcesResponse([SourcesRow(source, UNSET, *figures) for source, *figures in rows])

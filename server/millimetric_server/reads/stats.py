@@ -8,8 +8,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps, Steps
+from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.messages import Interval, Metric, StatsResponse, StatsRow
+from millimetric_server.api.pending import Pending
 from millimetric_server.reads.check_reads import GROUP_COLUMNS, StatsPlan
 from millimetric_server.reads.filters import Conditions, add_filters, read_day
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
@@ -49,12 +50,12 @@ _BUCKETS = {
 _DAY_BUCKETS = {Interval.DAY: "{time}", Interval.WEEK: "toMonday({time})", Interval.MONTH: "toStartOfMonth({time})"}
 
 
-def stats(call: Call, deps: Deps) -> Steps:
+async def stats(call: Call, deps: Deps) -> StatsResponse:
     """Answer the figures, from a roll-up where the question allows and from the events otherwise."""
     plan: StatsPlan = call.request
     statement, conditions = _build(plan, choose_source(plan, call.received_at))
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
-    rows = yield deps.store.reads.run(statement, parameters | conditions.parameters, call.cancellation)
+    rows = await Pending(deps.store.reads.run(statement, parameters | conditions.parameters, call.cancellation))
     response = StatsResponse(_read_rows(rows[: plan.limit], plan))
     if len(rows) > plan.limit:
         response.truncated = True

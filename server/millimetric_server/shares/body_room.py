@@ -7,14 +7,16 @@ import asyncio
 import contextlib
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.pending import PendingCoroutine
 
 Result = TypeVar("Result")
-Steps = Generator["Future[Any]", Any, Result]
+# What a coroutine did when it was begun: the function returns the future that it waits for, or ends as it ended.
+FirstStep = Callable[[], "Future[object]"]
 
 SMALL_BYTES = 64 * 1024  # of each body: these are not counted, and cost too little to be read in a thread
 DEFAULT_BYTES = 256 * 1024 * 1024
@@ -47,11 +49,19 @@ class BodyRoom:
         finally:
             hold.close()
 
-    async def begin(self, owner: str, steps: Steps[Result]) -> Steps[Result]:
-        """Carry out the steps up to the first wait in a thread; returns those that are left."""
-        async with self._turn(owner):
-            waiting = await asyncio.get_running_loop().run_in_executor(self._pool, _take_first, steps)
-        return _go_on(waiting, steps)
+    async def begin(self, owner: str, coroutine: PendingCoroutine[Result]) -> FirstStep:
+        """Carry out a coroutine up to its first wait in a thread. If this task is cancelled, the coroutine ends too."""
+        begun: Future[FirstStep] | None = None
+        try:
+            async with self._turn(owner):
+                begun = self._pool.submit(_take_first, coroutine)
+                return await asyncio.wrap_future(begun)
+        except asyncio.CancelledError:
+            if begun is None:
+                coroutine.close()
+            else:
+                begun.add_done_callback(lambda _: coroutine.close())  # not before its thread has let go of it
+            raise
 
     @contextlib.contextmanager
     def take_turn(self) -> Iterator[None]:
@@ -141,32 +151,14 @@ def _make_overloaded() -> AppError:
     return AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S)
 
 
-def _take_first(steps: Steps[Result]) -> Callable[[], "Future[Any]"]:
-    """Take the first step; returns what gives its future, or ends as the steps did."""
+def _take_first(coroutine: PendingCoroutine[Result]) -> FirstStep:
     try:
-        waiting = next(steps)
+        waiting = coroutine.send(None)
     except StopIteration as stop:  # can't pass through a future
         value = stop.value
 
-        def end() -> "Future[Any]":
+        def end() -> "Future[object]":
             raise StopIteration(value)
 
         return end
     return lambda: waiting
-
-
-def _go_on(first: Callable[[], "Future[Any]"], steps: Steps[Result]) -> Steps[Result]:
-    try:
-        waiting = first()
-        while True:
-            try:
-                result = yield waiting
-            except Exception as error:  # noqa: BLE001 - the steps decide what it means
-                waiting = steps.throw(error)
-            else:
-                waiting = steps.send(result)
-    except StopIteration as stop:
-        answer: Result = stop.value
-        return answer
-    finally:
-        steps.close()

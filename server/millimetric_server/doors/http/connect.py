@@ -162,10 +162,10 @@ class ConnectDoor:
 
     async def _run(self, call: Call, encode: Callable[[Any], bytes], body: Body, request: Request) -> Reply[bytes]:
         async with watch_client(request.receive, call):
-            steps = run(call, self._deps, encode)
-            if body.is_large():
-                steps = await self._deps.bodies.begin(call.owner, steps)
-            return await wait_async(steps, call)
+            is_large = body.is_large()
+            running = run(call, self._deps, encode)
+            begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
+            return await wait_async(running, call, begun)
 
     async def _read_body(self, wire: Wire, request: Request, hold: Hold) -> Body:
         packed = b""

@@ -9,9 +9,9 @@ from starlette.types import Receive
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import AppError, deadline_passed
 from millimetric_server.api.messages import ExportFormat
+from millimetric_server.api.pending import PendingCoroutine
 from millimetric_server.doors.boundary import (
     Reply,
-    Steps,
     carry_out,
     count_call,
     note_failure,
@@ -42,10 +42,9 @@ async def open_export(
     began = time.perf_counter()
     try:
         async with asyncio.timeout_at(ends_at), watch_client(receive, call):
-            steps: Steps[Reply[ExportReader | None]] = carry_out(call, deps, lambda reader: reader, None)
-            if is_large:
-                steps = await deps.bodies.begin(call.owner, steps)
-            opened = await wait_async(steps, call)
+            opening: PendingCoroutine[Reply[ExportReader | None]] = carry_out(call, deps, lambda reader: reader, None)
+            begun = await deps.bodies.begin(call.owner, opening) if is_large else None
+            opened = await wait_async(opening, call, begun)
     except TimeoutError:
         opened = Reply(None, note_failure(call, deadline_passed()))
     if opened.body is None:

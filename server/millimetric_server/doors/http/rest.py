@@ -127,10 +127,9 @@ class RestDoor:
             opened = await open_export(call, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
         async with watch_client(request.receive, call):
-            steps = run(call, self._deps, encode_rest)
-            if is_large:
-                steps = await self._deps.bodies.begin(call.owner, steps)
-            reply = await wait_async(steps, call)
+            running = run(call, self._deps, encode_rest)
+            begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
+            reply = await wait_async(running, call, begun)
         if reply.error is not None:
             return make_error_response(reply.error)
         return Response(call.rpc.http_status, reply.body)
