@@ -14,7 +14,7 @@ from millimetric_server.api.messages import BatchRequest
 from millimetric_server.doors.codecs.json import JsonDecoder
 from millimetric_server.enrich.pipeline import STEPS, EnrichmentContext, EventBuilder, enrich
 from millimetric_server.enrich.user_agent import NO_HINTS
-from millimetric_server.ingest.check_event import validate_batch
+from millimetric_server.ingest.batch import check_batch
 from millimetric_server.rpcs import HANDLERS
 
 _DAY_US = 86_400_000_000
@@ -81,7 +81,7 @@ def _next_bodies(source: EventStream, events_a_request: int) -> Sequence[bytes]:
 
 def _take_whole(body: bytes, context: EnrichmentContext) -> float:
     began = time.perf_counter_ns()
-    checked = validate_batch(_decode(body), _make_call(context.received_at))  # type: ignore[arg-type]
+    checked = check_batch(_decode(body), _make_call(context.received_at))  # type: ignore[arg-type]
     rows = [enrich(event, context) for event in checked.events]  # type: ignore[arg-type]
     spent = (time.perf_counter_ns() - began) / 1000
     assert len(rows) == len(checked.events)
@@ -99,7 +99,7 @@ def _take_apart(body: bytes, context: EnrichmentContext) -> list[tuple[str, floa
         return result
 
     request = timed("decode", lambda: _decode(body))
-    checked = timed("validate", lambda: validate_batch(request, _make_call(context.received_at)))
+    checked = timed("validate", lambda: check_batch(request, _make_call(context.received_at)))
     builders = timed("builder", lambda: [EventBuilder(event, context) for event in checked.events])
     for step in STEPS:
 

@@ -30,21 +30,13 @@ from millimetric_server.api.messages import (
     TrackStreamResponse,
 )
 from millimetric_server.control.records import KeyKind
-from millimetric_server.ingest.batch import batch
-from millimetric_server.ingest.check_event import (
-    validate_batch,
-    validate_identify,
-    validate_track,
-    validate_track_stream,
-)
-from millimetric_server.ingest.check_explain import validate_explain
-from millimetric_server.ingest.explain import explain
-from millimetric_server.ingest.identify import identify
-from millimetric_server.ingest.track import track
-from millimetric_server.ingest.track_stream import track_stream
-from millimetric_server.privacy.check_person import validate_forget, validate_get_erasure
-from millimetric_server.privacy.forget import forget
-from millimetric_server.privacy.get_erasure import get_erasure
+from millimetric_server.ingest.batch import batch, check_batch
+from millimetric_server.ingest.explain import check_explain, explain
+from millimetric_server.ingest.identify import check_identify, identify
+from millimetric_server.ingest.track import check_track, track
+from millimetric_server.ingest.track_stream import check_track_stream, track_stream
+from millimetric_server.privacy.forget import check_forget, forget
+from millimetric_server.privacy.get_erasure import check_get_erasure, get_erasure
 from millimetric_server.reads.check_reads import (
     validate_export,
     validate_query,
@@ -67,15 +59,15 @@ _INGEST, _PRIVACY, _QUERY = "IngestService", "PrivacyService", "QueryService"
 
 # fmt: off
 HANDLERS: tuple[Rpc, ...] = (
-    Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, validate_track, 202, "track"),
-    Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, validate_batch, 202, "batch"),
-    Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, validate_identify, 200, "identify"),
+    Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, check_track, 202, "track"),
+    Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, check_batch, 202, "batch"),
+    Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, check_identify, 200, "identify"),
     Rpc(
-        _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, validate_track_stream,
+        _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, check_track_stream,
         limit="track_stream", streaming=Streaming.BIDI,
     ),
-    Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, validate_forget),
-    Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, validate_get_erasure),
+    Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, check_forget),
+    Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, check_get_erasure),
     Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
     Rpc(
         _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, streaming=Streaming.SERVER,
@@ -84,6 +76,6 @@ HANDLERS: tuple[Rpc, ...] = (
     Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
     Rpc(_QUERY, "Funnel", FunnelRequest, FunnelResponse, _READERS, funnel, validate_funnel),
     Rpc(_QUERY, "Retention", RetentionRequest, RetentionResponse, _READERS, retention, validate_retention),
-    Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, validate_explain),
+    Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, check_explain),
 )
 # fmt: on

@@ -1,25 +1,14 @@
-"""What events must look like: from messages as they were sent to checked ones, or every violation by name."""
+"""What events must look like: from one as it was sent to a checked one, or everything that is wrong with it."""
 
 import functools
-from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
-from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, FUTURE_MAX_US, OLDEST_US, make_too_many
-from millimetric_server.api.messages import (
-    Ack,
-    BatchMode,
-    BatchRequest,
-    Event,
-    EventContext,
-    IdentifyRequest,
-    Message,
-    TrackRequest,
-    TrackStreamRequest,
-)
+from millimetric_server.api.limits import CHARS_MAX, FUTURE_MAX_US, OLDEST_US
+from millimetric_server.api.messages import Ack, Event, EventContext
 from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.url_parts import parse_url
@@ -28,106 +17,27 @@ from millimetric_server.ingest.check_properties import EMPTY, read_properties
 _TEXT_LIMITS = tuple(CHARS_MAX.items())
 _read_texts = attrgetter(*CHARS_MAX)  # in the order of CheckedEvent's texts
 ACK_HEADER = "millimetric-ack"
-IDENTIFY_EVENT = "$identify"
 _NO_CONTEXT = EventContext()
-_NO_EVENT = Event()
 
 
-class StreamGroup(Message):
-    """Messages of a stream that are carried out together."""
+class RejectedEvent(msgspec.Struct, frozen=True):
+    """An event that can't be stored: everything that is wrong with it. The event_id is as it was sent, or empty."""
 
-    requests: list[TrackStreamRequest]
+    event_id: str
+    violations: tuple[Violation, ...]
 
 
-class CheckedTrack(msgspec.Struct, frozen=True):
-    """A Track or Identify to carry out."""
+class CheckedWrite(msgspec.Struct, frozen=True):
+    """A single event to store."""
 
     event: CheckedEvent
     ack: Ack
 
 
-class CheckedBatch(msgspec.Struct, frozen=True):
-    """A Batch or a group of a stream to carry out.
-
-    A rejected event is its violations, and stands only where each event has its own outcome.
-    """
-
-    events: Sequence[CheckedEvent | tuple[Violation, ...]]
-    sent_ids: Sequence[str]  # the event_id that came with each, or empty
-    is_per_event: bool
-    ack: Ack
-    sequences: Sequence[int] = ()  # of a stream: the caller's numbers
-
-
-def validate_track(request: TrackRequest, call: Call) -> CheckedTrack:
-    """Check a Track. Raises AppError invalid_payload."""
-    call.uncounted_events = 1
-    checked = check_event(request, call.received_at)
-    if isinstance(checked, tuple):
-        raise invalid_payload(checked)
-    return CheckedTrack(checked, _read_ack(request.ack, call))
-
-
-def validate_batch(request: BatchRequest, call: Call) -> CheckedBatch:
-    """Check a Batch. Raises AppError invalid_payload that names every bad index."""
-    if len(request.events) > BATCH_EVENTS_MAX:
-        raise make_too_many("events")
-    call.uncounted_events = len(request.events)
-    if not request.events:
-        raise invalid_payload((Violation("events", f"must hold 1 to {BATCH_EVENTS_MAX} events, not 0"),))
-    events = [check_event(event, call.received_at) for event in request.events]
-    is_per_event = request.mode is BatchMode.PER_EVENT
-    if not is_per_event:
-        problems = [
-            Violation(f"events[{index}].{problem.field}", problem.message)
-            for index, checked in enumerate(events)
-            if isinstance(checked, tuple)
-            for problem in checked
-        ]
-        if problems:
-            raise invalid_payload(problems)
-    sent_ids = [event.event_id or "" for event in request.events]
-    return CheckedBatch(events, sent_ids, is_per_event, _read_ack(request.ack, call))
-
-
-def validate_track_stream(group: StreamGroup, call: Call) -> CheckedBatch:
-    """Check a group of a stream; every event has its own outcome. Raises AppError for a bad ack only."""
-    call.uncounted_events = len(group.requests)
-    sent = [request.event or _NO_EVENT for request in group.requests]
-    events = [check_event(event, call.received_at) for event in sent]
-    sequences = tuple(request.sequence or 0 for request in group.requests)
-    ack = _read_ack(Ack.UNSPECIFIED, call)
-    return CheckedBatch(
-        events, [event.event_id or "" for event in sent], is_per_event=True, ack=ack, sequences=sequences
-    )
-
-
-def validate_identify(request: IdentifyRequest, call: Call) -> CheckedTrack:
-    """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
-    call.uncounted_events = 1
-    problems = [Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)]
-    event = Event(
-        event=IDENTIFY_EVENT,
-        event_id=request.event_id,
-        timestamp=request.timestamp,
-        anonymous_id=request.anonymous_id,
-        user_id=request.user_id,
-        properties=request.traits,
-        properties_json=request.traits_json,
-        context=request.context,
-    )
-    checked = check_event(event, call.received_at)
-    if isinstance(checked, tuple):
-        problems += [Violation(problem.field.replace("properties", "traits"), problem.message) for problem in checked]
-    if problems or isinstance(checked, tuple):
-        raise invalid_payload(problems)
-    return CheckedTrack(checked, _read_ack(request.ack, call))
-
-
-def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violation, ...]:
-    """Check one event against all rules; return it, or everything that is wrong with it."""
+def check_event(event: Event, received_at: int) -> CheckedEvent | RejectedEvent:
+    """Check one event against all rules."""
     if isinstance(event, UndecodableEvent):
-        return event.violations
+        return RejectedEvent(event.event_id or "", event.violations)
     problems: list[Violation] = []
     texts = [text or "" for text in _read_texts(event)]
     name, event_id, anonymous_id, user_id, session_id, url, path, referrer = texts
@@ -142,22 +52,22 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | tuple[Violatio
         problems.append(Violation("timestamp", "must lie between 2000-01-01 and 24 hours from now"))
     properties = _check_properties(event, problems)
     if problems:
-        return tuple(problems)
+        return RejectedEvent(event_id, tuple(problems))
     context = event.context or _NO_CONTEXT
     timestamp = None if event.timestamp is None else int(event.timestamp)  # msgpack knows no subclass of int
     return CheckedEvent(
-        name,
-        event_id,
-        timestamp,
-        anonymous_id,
-        user_id,
-        session_id,
-        url,
-        path,
-        referrer,
-        properties,
-        context.ip or "",
-        context.user_agent or "",
+        event=name,
+        event_id=event_id,
+        timestamp=timestamp,
+        anonymous_id=anonymous_id,
+        user_id=user_id,
+        session_id=session_id,
+        url=url,
+        path=path,
+        referrer=referrer,
+        properties=properties,
+        ip=context.ip or "",
+        user_agent=context.user_agent or "",
     )
 
 
@@ -185,7 +95,8 @@ def _explain_text(text: str, chars_max: int) -> str:
     return f"must have at most {chars_max} characters, not {len(text)}"
 
 
-def _read_ack(ack: Ack, call: Call) -> Ack:
+def read_ack(ack: Ack, call: Call) -> Ack:
+    """What the acknowledgement waits for: by the request, else by the header. Raises AppError invalid_payload."""
     text = call.headers.get(ACK_HEADER)
     if text is None or ack is not Ack.UNSPECIFIED:
         return ack

@@ -2,23 +2,46 @@
 
 from dataclasses import replace
 
+import msgspec
+
 from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.messages import (
     AttributionExplanation,
     AttributionParameter,
     DeviceExplanation,
     DropReason,
+    ExplainRequest,
     ExplainResponse,
     Instant,
     PassedRule,
     Redaction,
     StoredEvent,
 )
-from millimetric_server.enrich.attribution import Explanation
+from millimetric_server.enrich.attribution import RULE_SETS, Explanation
+from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import ExplainedEvent, explain_event
-from millimetric_server.ingest.check_explain import CheckedExplain
+from millimetric_server.ingest.check_event import RejectedEvent, check_event
 from millimetric_server.ingest.store_events import is_too_old, read_context
+
+
+class CheckedExplain(msgspec.Struct, frozen=True):
+    """An Explain to carry out; an empty `rule_set` is the project's."""
+
+    event: CheckedEvent
+    rule_set: str
+
+
+def check_explain(request: ExplainRequest, call: Call) -> CheckedExplain:
+    """Check an Explain. Raises AppError invalid_payload."""
+    checked = check_event(request, call.received_at)
+    problems = list(checked.violations) if isinstance(checked, RejectedEvent) else []
+    if request.rule_set and request.rule_set not in RULE_SETS:
+        problems.append(Violation("rule_set", f"must be one of {', '.join(RULE_SETS)}"))
+    if problems or isinstance(checked, RejectedEvent):
+        raise invalid_payload(problems)
+    return CheckedExplain(checked, request.rule_set or "")
 
 
 async def explain(call: Call, deps: Deps) -> ExplainResponse:
@@ -27,24 +50,24 @@ async def explain(call: Call, deps: Deps) -> ExplainResponse:
     context = read_context(call, deps)
     if request.rule_set:
         context = replace(context, rule_set=request.rule_set)
-    response = _tell(explain_event(request.event, context))
+    response = _describe(explain_event(request.event, context))
     if is_too_old(request.event, call):
         response.dropped = DropReason.OLDER_THAN_RETENTION
     return response
 
 
-def _tell(explained: ExplainedEvent) -> ExplainResponse:
+def _describe(explained: ExplainedEvent) -> ExplainResponse:
     row, device = explained.row, explained.device
     return ExplainResponse(
-        attribution=_tell_attribution(explained.attribution),
+        attribution=_describe_attribution(explained.attribution),
         device=DeviceExplanation(device.device_type, device.browser, device.os, device.is_bot, row.is_bot),
         country=row.country,
         redactions=[Redaction(field, list(parts)) for field, parts in explained.removed.items()],
-        row=_tell_row(row),
+        row=_describe_row(row),
     )
 
 
-def _tell_attribution(found: Explanation) -> AttributionExplanation:
+def _describe_attribution(found: Explanation) -> AttributionExplanation:
     attribution = found.attribution
     return AttributionExplanation(
         rule_set=found.rule_set,
@@ -60,7 +83,7 @@ def _tell_attribution(found: Explanation) -> AttributionExplanation:
     )
 
 
-def _tell_row(row: EventRow) -> StoredEvent:
+def _describe_row(row: EventRow) -> StoredEvent:
     stored = StoredEvent(*(getattr(row, name) for name in StoredEvent.__struct_fields__))
     stored.timestamp, stored.received_at = Instant(row.timestamp), Instant(row.received_at)
     return stored

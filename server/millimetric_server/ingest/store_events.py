@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
-from millimetric_server.api.errors import Reason, Violation
+from millimetric_server.api.errors import Reason
 from millimetric_server.api.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
 from millimetric_server.api.pending import Pending
 from millimetric_server.control.origins import read_hosts
@@ -20,7 +20,7 @@ from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
 from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
-from millimetric_server.ingest.check_event import CheckedBatch
+from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent
 from millimetric_server.journal import ledger
 from millimetric_server.journal.journal import Appended
 from millimetric_server.journal.seen import FirstAnswer, NewEvent
@@ -81,33 +81,41 @@ async def _append(events: Sequence[CheckedEvent], call: Call, deps: Deps) -> tup
     return rows, appended
 
 
-async def store_one(
-    event: CheckedEvent, ack: Ack, call: Call, deps: Deps
-) -> tuple[EventRow, FirstAnswer | None] | DropReason:
+async def store_one(request: CheckedWrite, call: Call, deps: Deps) -> tuple[EventRow, FirstAnswer | None] | DropReason:
     """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
-    if is_too_old(event, call):
+    if is_too_old(request.event, call):
         count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OLDER_THAN_RETENTION.value, 1)
         return DropReason.OLDER_THAN_RETENTION
-    (row,), appended = await store_events([event], ack, call, deps)
+    (row,), appended = await store_events([request.event], request.ack, call, deps)
     return row, appended.firsts[0]
 
 
-async def store_each(request: CheckedBatch, call: Call, deps: Deps) -> list[EventOutcome]:
+async def store_each(
+    events: Sequence[CheckedEvent | RejectedEvent], ack: Ack, call: Call, deps: Deps
+) -> list[EventOutcome]:
     """Store the events that are good; returns the outcome of each, in order."""
-    refused = [_refuse(event, sent_id, call) for event, sent_id in zip(request.events, request.sent_ids, strict=True)]
+    good: list[CheckedEvent] = []
+    refused: list[EventOutcome | None] = []
+    for event in events:
+        if isinstance(event, RejectedEvent):
+            refused.append(_reject(event))
+        elif is_too_old(event, call):
+            refused.append(_drop(event))
+        else:
+            good.append(event)
+            refused.append(None)
     for outcome, kind in ((Outcome.REJECTED, ledger.Outcome.REJECTED), (Outcome.DROPPED, ledger.Outcome.DROPPED)):
         reasons = Counter(one.reason for one in refused if one is not None and one.outcome is outcome)
         for reason, count in reasons.items():
             count_outcome(call, deps, kind, str(reason), count)
-    good = [event for event, why in zip(request.events, refused, strict=True) if why is None]
     stored: Iterator[EventOutcome] = iter(())
     if good:
-        rows, appended = await store_events(good, request.ack, call, deps)  # type: ignore[arg-type]
+        rows, appended = await store_events(good, ack, call, deps)
         stored = (
             EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
             for row, first in zip(rows, appended.firsts, strict=True)
         )
-    return [why or next(stored) for why in refused]
+    return [one or next(stored) for one in refused]
 
 
 def is_too_old(event: CheckedEvent, call: Call) -> bool:
@@ -116,15 +124,14 @@ def is_too_old(event: CheckedEvent, call: Call) -> bool:
     return event.timestamp is not None and event.timestamp < oldest
 
 
-def _refuse(event: CheckedEvent | tuple[Violation, ...], sent_id: str, call: Call) -> EventOutcome | None:
-    """The outcome of an event that is not to be stored."""
-    event_id = sent_id or UNSET
-    if isinstance(event, tuple):
-        errors = [FieldError(violation.field, violation.message) for violation in event]
-        return EventOutcome(Outcome.REJECTED, event_id, reason=Reason.INVALID_PAYLOAD.value, field_errors=errors)
-    if is_too_old(event, call):
-        return EventOutcome(Outcome.DROPPED, event_id, reason=DropReason.OLDER_THAN_RETENTION.value)
-    return None
+def _reject(event: RejectedEvent) -> EventOutcome:
+    errors = [FieldError(violation.field, violation.message) for violation in event.violations]
+    reason = Reason.INVALID_PAYLOAD.value
+    return EventOutcome(Outcome.REJECTED, event.event_id or UNSET, reason=reason, field_errors=errors)
+
+
+def _drop(event: CheckedEvent) -> EventOutcome:
+    return EventOutcome(Outcome.DROPPED, event.event_id or UNSET, reason=DropReason.OLDER_THAN_RETENTION.value)
 
 
 def read_context(call: Call, deps: Deps) -> EnrichmentContext:

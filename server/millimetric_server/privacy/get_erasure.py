@@ -4,8 +4,13 @@ from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.api.messages import GetErasureResponse, Instant
+from millimetric_server.api.messages import GetErasureRequest, GetErasureResponse, Instant
 from millimetric_server.api.pending import Pending
+
+
+def check_get_erasure(request: GetErasureRequest, _call: Call) -> str:
+    """Return the erasure's id; one that can't exist is not found later."""
+    return request.erasure_id or ""
 
 
 async def get_erasure(call: Call, deps: Deps) -> GetErasureResponse:

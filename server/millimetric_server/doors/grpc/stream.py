@@ -25,7 +25,7 @@ from millimetric_server.doors.boundary import (
 from millimetric_server.doors.codecs.proto import encode_proto
 from millimetric_server.doors.grpc.call import decode_body, make_call, refuse
 from millimetric_server.doors.grpc.ending import CallsInWork
-from millimetric_server.ingest.check_event import StreamGroup
+from millimetric_server.ingest.track_stream import StreamGroup
 
 log = logging.getLogger(__name__)
 
