@@ -37,19 +37,12 @@ from millimetric_server.ingest.track import check_track, track
 from millimetric_server.ingest.track_stream import check_track_stream, track_stream
 from millimetric_server.privacy.forget import check_forget, forget
 from millimetric_server.privacy.get_erasure import check_get_erasure, get_erasure
-from millimetric_server.reads.check_reads import (
-    validate_export,
-    validate_query,
-    validate_sources,
-    validate_stats,
-)
-from millimetric_server.reads.check_visitors import validate_funnel, validate_retention
-from millimetric_server.reads.export import export
-from millimetric_server.reads.funnel import funnel
-from millimetric_server.reads.query import query
-from millimetric_server.reads.retention import retention
-from millimetric_server.reads.sources import sources
-from millimetric_server.reads.stats import stats
+from millimetric_server.reads.export import export, validate_export
+from millimetric_server.reads.funnel import funnel, validate_funnel
+from millimetric_server.reads.query import query, validate_query
+from millimetric_server.reads.retention import retention, validate_retention
+from millimetric_server.reads.sources import sources, validate_sources
+from millimetric_server.reads.stats import stats, validate_stats
 
 _WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
 _READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})

@@ -17,7 +17,7 @@ from contract.doors import Answer, WireCall
 from contract.projects import Tenant
 from contract.stage import Stage, assert_no_leak
 from millimetric_server.api.limits import CHARS_MAX
-from millimetric_server.reads.filters import COLUMNS
+from millimetric_server.reads.columns import COLUMNS
 
 _DOORS = ("grpc", "rest")
 _THEIRS = "theirs-0815"

@@ -18,8 +18,9 @@ from stores import NOW, Engine, make_row
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import ExportFormat, Filter, Instant, StoredEvent
 from millimetric_server.reads import exports
+from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.exports import ExportReader, Selection
-from millimetric_server.reads.filters import Conditions, add_filters
+from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.read_pool import EXPORTS_MAX

@@ -6,19 +6,14 @@ from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_s
 from millimetric_server.api.call import Rpc, Streaming
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
-from millimetric_server.reads.check_reads import (
-    BUCKETS_MAX,
-    FILTERS_MAX,
-    GROUP_COLUMNS,
-    QUERY_LIMIT,
-    SOURCES_LIMIT,
-    STATS_LIMIT,
-    VALUE_CHARS_MAX,
-    VALUES_CHARS_MAX,
-    VALUES_MAX,
-)
-from millimetric_server.reads.check_visitors import COHORTS_MAX, FUNNEL_LIMIT, PERIODS, STEPS, WINDOW_SECONDS
-from millimetric_server.reads.filters import COLUMNS
+from millimetric_server.reads.bounds import VALUE_CHARS_MAX
+from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
+from millimetric_server.reads.filters import FILTERS_MAX, VALUES_CHARS_MAX, VALUES_MAX
+from millimetric_server.reads.funnel import FUNNEL_LIMIT, STEPS, WINDOW_SECONDS
+from millimetric_server.reads.query import QUERY_LIMIT
+from millimetric_server.reads.retention import COHORTS_MAX, PERIODS
+from millimetric_server.reads.sources import SOURCES_LIMIT
+from millimetric_server.reads.stats import BUCKETS_MAX, STATS_LIMIT
 from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import read_doc, read_section, read_table, split_list
 

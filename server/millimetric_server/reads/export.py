@@ -2,10 +2,27 @@
 
 import uuid
 
+import msgspec
+
 from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.messages import ExportFormat, ExportRequest
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_reads import ExportPlan
+from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.exports import ExportReader, Selection
+from millimetric_server.reads.query import select_events
+
+
+class ExportPlan(msgspec.Struct, frozen=True):
+    """A checked Export."""
+
+    conditions: Conditions
+    format: ExportFormat
+
+
+def validate_export(request: ExportRequest, _call: Call) -> ExportPlan:
+    """Check an Export. Raises AppError invalid_params."""
+    written = ExportFormat.NDJSON if request.format is ExportFormat.UNSPECIFIED else request.format
+    return ExportPlan(select_events(request), written)
 
 
 async def export(call: Call, deps: Deps) -> ExportReader:

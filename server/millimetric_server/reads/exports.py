@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from millimetric_server.api.messages import ExportFormat, StoredEvent
-from millimetric_server.reads.filters import Conditions
+from millimetric_server.reads.conditions import Conditions
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import NoRoomError, StoreUnavailableError
@@ -125,7 +125,7 @@ class ExportReader:
 
 
 def _read_page(store: ClickHouse, selection: Selection, after: tuple[int, str] | None, *, is_first: bool) -> Page:
-    conditions = Conditions(list(selection.conditions.clauses), dict(selection.conditions.parameters))
+    conditions = selection.conditions.copy()
     if after is not None:
         _bound(conditions, after, "<=", "<")
     ((rows, timestamp, event_id, is_last),) = store.query(

@@ -4,64 +4,102 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
-from millimetric_server.api.messages import FunnelResponse, FunnelRow, FunnelStep
+from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.messages import FunnelRequest, FunnelResponse, FunnelRow, FunnelStep
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_reads import GROUP_COLUMNS
-from millimetric_server.reads.check_visitors import FunnelPlan
-from millimetric_server.reads.filters import Conditions, add_filters
+from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range
+from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
+from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
+FUNNEL_LIMIT = (10, 100)  # default, largest
+WINDOW_SECONDS = (86_400, 366 * 86_400)
+STEPS = (2, 10)  # fewest, most
 _MICROSECONDS = 1_000_000
+
+
+class FunnelPlan(msgspec.Struct, frozen=True):
+    """A checked Funnel; `group_by` is empty for none."""
+
+    conditions: Conditions  # for events of any step; their parameters are also those of `matches`
+    events: tuple[str, ...]  # one a step,
+    matches: tuple[str, ...]  # and SQL for whether an event meets the step
+    window_seconds: int
+    group_by: str
+    limit: int
+
+
+def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
+    """Check a Funnel. Raises AppError invalid_params, invalid_group_by."""
+    if request.group_by:
+        check_group_columns((request.group_by,))
+    fewest, most = STEPS
+    if not fewest <= len(request.steps) <= most:
+        raise invalid_params("steps", f"must be {fewest} to {most}")
+    conditions = Conditions()
+    matches = tuple(
+        _match_step(step, conditions.parameters, f"steps[{number}]") for number, step in enumerate(request.steps)
+    )
+    events = tuple(step.event for step in request.steps)
+    check_range(request.from_, request.to)
+    conditions.require_range("timestamp", begin_range(request.from_, request.to, call.received_at), request.to)
+    conditions.require("event", "IN", sorted(set(events)), "Array(String)")
+    if not request.include_bots:
+        conditions.clauses.append("NOT is_bot")
+    return FunnelPlan(
+        conditions,
+        events,
+        matches,
+        check_number(request.window_seconds, WINDOW_SECONDS, "window_seconds"),
+        request.group_by or "",
+        check_number(request.limit, FUNNEL_LIMIT),
+    )
 
 
 async def funnel(call: Call, deps: Deps) -> FunnelResponse:
     """Answer a row a step, and a group where they are asked for."""
     plan: FunnelPlan = call.request
-    statement, parameters = _build(plan)
-    rows = await Pending(
-        deps.store.reads.run(statement, parameters | {"project": call.project.project_id}, call.cancellation)
-    )
+    limits = {"limit": plan.limit, "window": plan.window_seconds * _MICROSECONDS}
+    parameters = {"project": call.project.project_id, **limits, **plan.conditions.parameters}
+    rows = await Pending(deps.store.reads.run(_build_statement(plan), parameters, call.cancellation))
     if not rows and not plan.group_by:
-        rows = [("", *[0] * (2 * len(plan.steps) - 1))]
-    return FunnelResponse([row for figures in rows for row in _read_group(figures, plan)])
+        rows = [("", *[0] * (2 * len(plan.events) - 1))]
+    return FunnelResponse([row for figures in rows for row in _make_group(figures, plan)])
 
 
-def _build(plan: FunnelPlan) -> tuple[str, dict[str, Any]]:
-    conditions = Conditions()
-    conditions.require_range("timestamp", plan.from_us, plan.to_us)
-    conditions.require("event", "IN", sorted({step.event for step in plan.steps}), "Array(String)")
-    if not plan.include_bots:
-        conditions.clauses.append("NOT is_bot")
+def _match_step(step: FunnelStep, parameters: dict[str, Any], field: str) -> str:
+    """Write the condition for an event to meet the step; its values are added to the parameters."""
+    if not check_event_name(f"{field}.event", step.event):
+        raise invalid_params(f"{field}.event", "is required")
+    conditions = Conditions(parameters=parameters)
+    conditions.require("event", "=", step.event)
+    add_filters(conditions, step.filter, f"{field}.filter")
+    return conditions.sql
+
+
+def _build_statement(plan: FunnelPlan) -> str:
     column = GROUP_COLUMNS.get(plan.group_by, "")
     group = f"argMinIf({column}, (timestamp, event_id), bitTest(mask, 0))" if column else "''"
-    numbers = range(2, len(plan.steps) + 1)
-    statement = (
+    mask = (f"bitShiftLeft(toUInt64({match}), {number})" for number, match in enumerate(plan.matches))
+    count = len(plan.events)
+    return (
         read_statement("funnel.visitors")
         .replace("%GROUP%", group)
         .replace("%COLUMNS%", f"event_id, {column}," if column else "")
-        .replace("%CHAINS%", ",\n    ".join(_chain_steps(len(plan.steps))))
-        .replace("%FIGURES%", ", ".join(("count() AS visitors_1", *(_measure_step(number) for number in numbers))))
-        .replace("%MASK%", " + ".join(_match_steps(plan.steps, conditions.parameters)))
-        .replace("%CONDITIONS%", conditions.sql)
+        .replace("%CHAINS%", ",\n    ".join(_chain_steps(count)))
+        .replace("%FIGURES%", ", ".join(("count() AS visitors_1", *map(_measure_step, range(2, count + 1)))))
+        .replace("%MASK%", " + ".join(mask))
+        .replace("%CONDITIONS%", plan.conditions.sql)
     )
-    limits = {"limit": plan.limit, "window": plan.window_seconds * _MICROSECONDS}
-    return statement, conditions.parameters | limits
-
-
-def _match_steps(steps: Sequence[FunnelStep], parameters: dict[str, Any]) -> Iterator[str]:
-    """SQL for the bit of each step, set where an event meets it."""
-    for number, step in enumerate(steps):
-        conditions = Conditions(parameters=parameters)
-        conditions.require("event", "=", step.event)
-        add_filters(conditions, step.filter)
-        yield f"bitShiftLeft(toUInt64({conditions.sql}), {number})"
 
 
 def _chain_steps(count: int) -> Iterator[str]:
-    """SQL for the chains: what began before an event is what is filled on from the event before it."""
+    """SQL for the chains. The chain that an event can continue is the newest that began before it."""
     yield "arrayMap((event, time) -> if(bitTest(event, 0), time, 0), step_events, times) AS starts_1"
     for number in range(2, count + 1):
         before = f"arrayPushFront(arrayPopBack(arrayFill(start -> start != 0, starts_{number - 1})), toUInt64(0))"
@@ -85,15 +123,15 @@ def _measure_step(number: int) -> str:
     )
 
 
-def _read_group(figures: Sequence[Any], plan: FunnelPlan) -> Iterator[FunnelRow]:
+def _make_group(figures: Sequence[Any], plan: FunnelPlan) -> Iterator[FunnelRow]:
     group, first, *others = figures
     visitors = [first, *others[::2]]
     medians = [0.0, *others[1::2]]
-    for number, step in enumerate(plan.steps):
+    for number, event in enumerate(plan.events):
         yield FunnelRow(
             group=group if plan.group_by else UNSET,
             step=number + 1,
-            event=step.event,
+            event=event,
             visitors=visitors[number],
             rate_from_previous=_divide(visitors[number], visitors[number - 1]) if number else 1.0,
             rate_from_first=_divide(visitors[number], first) if number else 1.0,

@@ -11,11 +11,15 @@ from msgspec.structs import fields
 
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import invalid_params
-from millimetric_server.api.messages import Instant, QueryResponse, StoredEvent
+from millimetric_server.api.limits import CHARS_MAX
+from millimetric_server.api.messages import ExportRequest, Instant, QueryRequest, QueryResponse, StoredEvent
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_reads import QueryPlan
+from millimetric_server.reads.bounds import VALUE_CHARS_MAX, check_number, check_range, check_text
+from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
+QUERY_LIMIT = (100, 1000)  # default, largest
 _MAC_BYTES = 12
 PAGE_BYTES_MAX = 3 * 1024 * 1024  # gRPC's clients take 4 MiB unless told otherwise
 _ROW_BYTES = 500  # names, lengths, times
@@ -23,22 +27,39 @@ _VALUE_BYTES = 12  # a number of a Struct takes 9 bytes, and its place in a list
 _TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
 
 
+class QueryPlan(msgspec.Struct, frozen=True):
+    """A checked Query: conditions without the page, and the page."""
+
+    conditions: Conditions
+    limit: int
+    page_token: str
+
+
+def validate_query(request: QueryRequest, _call: Call) -> QueryPlan:
+    """Check a Query. Raises AppError invalid_params."""
+    return QueryPlan(select_events(request), check_number(request.limit, QUERY_LIMIT), request.page_token or "")
+
+
+def select_events(request: QueryRequest | ExportRequest) -> Conditions:
+    """Check which events are asked for, and build the conditions. Raises AppError invalid_params."""
+    check_range(request.from_, request.to)
+    conditions = Conditions()
+    conditions.require_range("timestamp", request.from_, request.to)
+    for name in ("event", "source", "medium", "user_id", "anonymous_id"):
+        if value := getattr(request, name):
+            check_text(name, value, CHARS_MAX.get(name, VALUE_CHARS_MAX))
+            conditions.require(name, "=", value)
+    add_filters(conditions, request.filter)
+    return conditions
+
+
 async def query(call: Call, deps: Deps) -> QueryResponse:
     """Answer a page of rows. Raises AppError invalid_params for a token that is not of this query."""
     plan: QueryPlan = call.request
-    conditions = plan.conditions
     token_key = _derive_token_key(plan, call, deps)
+    conditions = plan.conditions.copy()
     if plan.page_token:
-        timestamp, event_id, received_at = _read_token(plan.page_token, token_key)
-        time, received = (
-            f"fromUnixTimestamp64Micro({conditions.bind(micros, 'Int64')})" for micros in (timestamp, received_at)
-        )
-        position = f"({time}, {conditions.bind(event_id, 'String')})"
-        # Events of a page and of a backend may have the same id and time: those received later were on the last page.
-        conditions.clauses += [
-            f"(timestamp, event_id) <= {position}",
-            f"NOT ((timestamp, event_id) = {position} AND received_at >= {received})",
-        ]
+        _require_after(conditions, *_parse_token(plan.page_token, token_key))
     rows = await Pending(
         deps.store.reads.run(
             read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
@@ -53,12 +74,25 @@ async def query(call: Call, deps: Deps) -> QueryResponse:
     return response
 
 
+def _require_after(conditions: Conditions, timestamp: int, event_id: str, received_at: int) -> None:
+    """Require what comes after the last row of the page before."""
+    time, received = (
+        f"fromUnixTimestamp64Micro({conditions.bind(micros, 'Int64')})" for micros in (timestamp, received_at)
+    )
+    position = f"({time}, {conditions.bind(event_id, 'String')})"
+    # Events of a page and of a backend may have the same id and time: those received later were on the last page.
+    conditions.clauses += [
+        f"(timestamp, event_id) <= {position}",
+        f"NOT ((timestamp, event_id) = {position} AND received_at >= {received})",
+    ]
+
+
 def _fill_page(rows: Sequence[Sequence[Any]]) -> list[StoredEvent]:
     """Take rows until the page is full: at least one."""
     page: list[StoredEvent] = []
     bytes_left = PAGE_BYTES_MAX
     for row in rows:
-        event = _read_row(row)
+        event = _make_event(row)
         bytes_left -= estimate_bytes(event)
         if bytes_left < 0 and page:
             break
@@ -73,7 +107,7 @@ def estimate_bytes(event: StoredEvent) -> int:
     return _ROW_BYTES + len(text) + _VALUE_BYTES * values + text.count(b'"') + text.count(b"\\")
 
 
-def _read_row(row: Sequence[Any]) -> StoredEvent:
+def _make_event(row: Sequence[Any]) -> StoredEvent:
     event = StoredEvent(*row)
     event.timestamp, event.received_at = Instant(event.timestamp), Instant(event.received_at)
     return event
@@ -90,7 +124,7 @@ def _write_token(last: StoredEvent, key: bytes) -> str:
     return base64.urlsafe_b64encode(hmac.digest(key, position, "sha256")[:_MAC_BYTES] + position).decode()
 
 
-def _read_token(token: str, key: bytes) -> tuple[int, str, int]:
+def _parse_token(token: str, key: bytes) -> tuple[int, str, int]:
     error = invalid_params("page_token", "is not one of this query: send it with the same parameters")
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)

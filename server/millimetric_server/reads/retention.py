@@ -1,20 +1,65 @@
 """Retention: who came first in a period, and who of them came back in those after."""
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
+import msgspec
+
 from millimetric_server.api.call import Call, Deps
-from millimetric_server.api.messages import EPOCH, Period, RetentionResponse, RetentionRow
+from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.messages import EPOCH, Period, RetentionRequest, RetentionResponse, RetentionRow
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_visitors import RetentionPlan
-from millimetric_server.reads.filters import Conditions
+from millimetric_server.reads.bounds import check_event_name, check_number, check_range, check_timezone
+from millimetric_server.reads.conditions import Conditions, clamp_time
+from millimetric_server.reads.time_zones import find_zone
 from millimetric_server.store.statements import read_statement
 
+PERIODS = (7, 90)  # default, largest
+COHORTS_MAX = 400
 _FIRST_DAYS = {
     Period.DAY: "toDate(timestamp, {timezone:String})",
     Period.WEEK: "toMonday(timestamp, {timezone:String})",
 }
+
+
+class RetentionPlan(msgspec.Struct, frozen=True):
+    """A checked Retention. Times are microseconds UTC, empty names mean any event."""
+
+    from_us: int
+    to_us: int
+    first_event: str
+    return_event: str
+    period: Period
+    periods: int
+    timezone: str
+    include_bots: bool
+
+    @property
+    def period_days(self) -> int:
+        """The days of a period."""
+        return 7 if self.period is Period.WEEK else 1
+
+    @property
+    def last_day(self) -> date:
+        """The first day of the last period that begins within the range."""
+        return _find_period(self.to_us - 1, self.period, self.timezone)
+
+
+def validate_retention(request: RetentionRequest, call: Call) -> RetentionPlan:
+    """Check a Retention. Raises AppError invalid_params."""
+    first_event = check_event_name("first_event", request.first_event)
+    return_event = check_event_name("return_event", request.return_event)
+    check_range(request.from_, request.to)
+    timezone = check_timezone(request.timezone)
+    periods = check_number(request.periods, PERIODS, "periods")
+    period = request.period if request.period is not Period.UNSPECIFIED else Period.DAY
+    to_us = call.received_at if request.to is None else request.to
+    from_us = _begin_range(to_us, period, periods, timezone) if request.from_ is None else request.from_
+    plan = RetentionPlan(from_us, to_us, first_event, return_event, period, periods, timezone, request.include_bots)
+    if (plan.last_day - _find_period(from_us, period, timezone)).days // plan.period_days >= COHORTS_MAX:
+        raise invalid_params("from", f"makes more than {COHORTS_MAX} cohorts: ask for a shorter range or for weeks")
+    return plan
 
 
 async def retention(call: Call, deps: Deps) -> RetentionResponse:
@@ -41,14 +86,27 @@ async def retention(call: Call, deps: Deps) -> RetentionResponse:
         **conditions.parameters,
     }
     rows = await Pending(deps.store.reads.run(statement, parameters, call.cancellation))
-    return RetentionResponse([_read_row(row, plan) for row in rows])
+    return RetentionResponse([_make_row(row, plan) for row in rows])
+
+
+def _begin_range(to_us: int, period: Period, periods: int, timezone: str) -> int:
+    """So many periods before the last that begins within the range."""
+    days = periods * (7 if period is Period.WEEK else 1)
+    first = _find_period(to_us - 1, period, timezone) - timedelta(days=days)
+    return (datetime.combine(first, datetime.min.time(), find_zone(timezone)) - EPOCH) // timedelta(microseconds=1)
+
+
+def _find_period(time_us: int, period: Period, timezone: str) -> date:
+    """The first day of the period that a time lies in."""
+    day = datetime.fromtimestamp(clamp_time(time_us) / 1e6, find_zone(timezone)).date()
+    return day - timedelta(days=day.weekday()) if period is Period.WEEK else day
 
 
 def _match(conditions: Conditions, event: str) -> str:
     return f"event = {conditions.bind(event, 'String')}" if event else "true"
 
 
-def _read_row(row: Sequence[Any], plan: RetentionPlan) -> RetentionRow:
+def _make_row(row: Sequence[Any], plan: RetentionPlan) -> RetentionRow:
     cohort, visitors, returned = row
     day = EPOCH.date() + timedelta(days=cohort)
     return RetentionRow(day.isoformat(), visitors, list(returned[: _count_begun(day, plan)]))

@@ -1,16 +1,40 @@
 """Sources: where visits came from, by their first event."""
 
+import msgspec
 from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
-from millimetric_server.api.messages import Breakdown, SourcesResponse, SourcesRow
+from millimetric_server.api.messages import Breakdown, SourcesRequest, SourcesResponse, SourcesRow
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_reads import SourcesPlan
-from millimetric_server.reads.filters import LATEST_US, Conditions, clamp_time, read_day
+from millimetric_server.reads.bounds import begin_range, check_number, check_range
+from millimetric_server.reads.conditions import LATEST_US, Conditions, clamp_time, write_day
 from millimetric_server.reads.time_zones import DAY_US
 from millimetric_server.store.statements import read_statement
 
+SOURCES_LIMIT = (50, 200)  # default, largest
 _COLUMNS = {"source": "substring(way, 5, source_bytes)", "medium": "substring(way, 5 + source_bytes)"}
+
+
+class SourcesPlan(msgspec.Struct, frozen=True):
+    """A checked Sources. `from_us` and `to_us` are microseconds UTC; `to_us` None is without end."""
+
+    from_us: int
+    to_us: int | None
+    breakdown: Breakdown
+    limit: int
+    include_bots: bool
+
+
+def validate_sources(request: SourcesRequest, call: Call) -> SourcesPlan:
+    """Check a Sources. Raises AppError invalid_params."""
+    check_range(request.from_, request.to)
+    return SourcesPlan(
+        begin_range(request.from_, request.to, call.received_at),
+        request.to,
+        request.breakdown,
+        check_number(request.limit, SOURCES_LIMIT),
+        request.include_bots,
+    )
 
 
 async def sources(call: Call, deps: Deps) -> SourcesResponse:
@@ -31,10 +55,10 @@ async def sources(call: Call, deps: Deps) -> SourcesResponse:
     parameters = {
         "project": call.project.project_id,
         "limit": plan.limit,
-        "first_day": read_day(from_us),
-        "last_day": read_day(to_us),
-        "first_whole_day": read_day(max(-(-from_us // DAY_US), 1) * DAY_US),  # day 0 has the ids that tell no day
-        "last_whole_day": read_day((to_us // DAY_US - 1) * DAY_US),
+        "first_day": write_day(from_us),
+        "last_day": write_day(to_us),
+        "first_whole_day": write_day(max(-(-from_us // DAY_US), 1) * DAY_US),  # day 0 has the ids that tell no day
+        "last_whole_day": write_day((to_us // DAY_US - 1) * DAY_US),
         **began.parameters,
     }
     rows = await Pending(deps.store.reads.run(statement, parameters, call.cancellation))

@@ -1,28 +1,36 @@
 """Stats: counts or uniques, by time and group."""
 
 import functools
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from itertools import repeat
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+import msgspec
 from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
-from millimetric_server.api.messages import Interval, Metric, StatsResponse, StatsRow
+from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.messages import Interval, Metric, StatsRequest, StatsResponse, StatsRow
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.check_reads import GROUP_COLUMNS, StatsPlan
-from millimetric_server.reads.filters import Conditions, add_filters, read_day
+from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range, check_timezone
+from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
+from millimetric_server.reads.conditions import Conditions, clamp_time, write_day
+from millimetric_server.reads.filters import add_filters
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.statements import read_statement
 
+STATS_LIMIT = (100, 1000)  # default, largest
+BUCKETS_MAX = 10_000
 
-class _Source(NamedTuple):
+
+class _Table(NamedTuple):
     """A table that can answer, what it keeps, and how it counts."""
 
     statement: str
-    table: str
+    name: str
     time: str  # its column of time; of a roll-up, the beginning of each of its steps
     columns: frozenset[str] | None  # that it can be filtered and grouped by; None: all
     event_count: str = "sum(events)"
@@ -31,11 +39,17 @@ class _Source(NamedTuple):
 
 _BY_SOURCE = frozenset({"source", "medium", "is_bot"})
 _ROLLED_UP = _BY_SOURCE | {"event", "campaign", "country", "device_type", "browser", "os"}
-_SOURCES = _Source("stats.rollup", "source_rollup", "day", _BY_SOURCE)
-_DAYS = _Source("stats.rollup", "daily_rollup", "day", _ROLLED_UP)
-_HOURS = _Source("stats.rollup", "hourly_rollup", "hour", _ROLLED_UP)
-_EVENTS = _Source("stats.events", "events", "timestamp", None, "count()", "uniqCombined64(14)(visitor)")
+_SOURCES = _Table("stats.rollup", "source_rollup", "day", _BY_SOURCE)
+_DAYS = _Table("stats.rollup", "daily_rollup", "day", _ROLLED_UP)
+_HOURS = _Table("stats.rollup", "hourly_rollup", "hour", _ROLLED_UP)
+_EVENTS = _Table("stats.events", "events", "timestamp", None, "count()", "uniqCombined64(14)(visitor)")
 
+_BUCKET_US = {
+    Interval.HOUR: HOUR_US,
+    Interval.DAY: DAY_US,
+    Interval.WEEK: 7 * DAY_US,
+    Interval.MONTH: 28 * DAY_US,
+}
 # The beginning of a bucket, of a table's time. toStartOfHour would begin hours at half past, from a change of the clock
 # by half an hour to the day's end.
 _BUCKETS = {
@@ -50,62 +64,124 @@ _BUCKETS = {
 _DAY_BUCKETS = {Interval.DAY: "{time}", Interval.WEEK: "toMonday({time})", Interval.MONTH: "toStartOfMonth({time})"}
 
 
+class StatsPlan(msgspec.Struct, frozen=True):
+    """A checked Stats: the table that answers it, and which of its rows."""
+
+    table: _Table
+    conditions: Conditions
+    metric: Metric
+    group_by: tuple[str, ...]
+    interval: Interval
+    timezone: str
+    limit: int
+
+
+def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
+    """Check a Stats. Raises AppError invalid_params, invalid_group_by."""
+    check_group_columns(request.group_by)
+    if len(set(request.group_by)) != len(request.group_by):
+        raise invalid_params("group_by", "names a column twice")
+    event = check_event_name("event", request.event)
+    check_range(request.from_, request.to)
+    from_us = begin_range(request.from_, request.to, call.received_at)
+    _check_buckets(from_us, call.received_at if request.to is None else request.to, request.interval)
+    timezone = check_timezone(request.timezone)
+    table = _choose_table(request, from_us, timezone, call.received_at)
+    conditions = _select_range(table, from_us, request.to)
+    add_filters(conditions, request.filter)
+    if event:
+        conditions.require("event", "=", event)
+    if not request.include_bots:
+        conditions.clauses.append("NOT is_bot")
+    return StatsPlan(
+        table,
+        conditions,
+        request.metric,
+        tuple(request.group_by),
+        request.interval,
+        timezone,
+        check_number(request.limit, STATS_LIMIT),
+    )
+
+
 async def stats(call: Call, deps: Deps) -> StatsResponse:
     """Answer the figures, from a roll-up where the question allows and from the events otherwise."""
     plan: StatsPlan = call.request
-    statement, conditions = _build(plan, choose_source(plan, call.received_at))
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
-    rows = await Pending(deps.store.reads.run(statement, parameters | conditions.parameters, call.cancellation))
-    response = StatsResponse(_read_rows(rows[: plan.limit], plan))
+    parameters |= plan.conditions.parameters
+    rows = await Pending(deps.store.reads.run(_build_statement(plan), parameters, call.cancellation))
+    response = StatsResponse(_make_rows(rows[: plan.limit], plan))
     if len(rows) > plan.limit:
         response.truncated = True
     return response
 
 
-def choose_source(plan: StatsPlan, now_us: int) -> _Source:
+def _check_buckets(from_us: int, to_us: int, interval: Interval) -> None:
+    if interval is Interval.UNSPECIFIED:
+        return
+    count = (clamp_time(to_us) - clamp_time(from_us)) // _BUCKET_US[interval]
+    if count > BUCKETS_MAX:
+        message = f"makes {count:,} buckets of this range, more than {BUCKETS_MAX:,}: choose a longer one"
+        raise invalid_params("interval", message)
+
+
+def _choose_table(request: StatsRequest, from_us: int, timezone: str, now_us: int) -> _Table:
     """Find the smallest table that keeps what is asked, by its steps of time and its columns."""
-    columns = {GROUP_COLUMNS[name] for name in plan.group_by} | {one.column for one in plan.filters}
-    bounds = (plan.from_us, 0 if plan.to_us is None else plan.to_us)
-    candidates: tuple[_Source, ...] = ()
-    if plan.timezone == "UTC" and plan.interval is not Interval.HOUR and all(bound % DAY_US == 0 for bound in bounds):
+    bounds = (from_us, 0 if request.to is None else request.to)
+    candidates: tuple[_Table, ...] = ()
+    if timezone == "UTC" and request.interval is not Interval.HOUR and all(bound % DAY_US == 0 for bound in bounds):
         candidates = (_SOURCES, _DAYS)
     elif all(bound % HOUR_US == 0 for bound in bounds) and has_whole_hours(
-        plan.timezone, plan.from_us, now_us + DAY_US if plan.to_us is None else plan.to_us
+        timezone, from_us, now_us + DAY_US if request.to is None else request.to
     ):
         candidates = (_HOURS,)
+    columns = _list_columns(request)
     return next((one for one in candidates if one.columns is not None and columns <= one.columns), _EVENTS)
 
 
-def _build(plan: StatsPlan, source: _Source) -> tuple[str, Conditions]:
+def _list_columns(request: StatsRequest) -> AbstractSet[str]:
+    """The columns that the table must keep."""
+    columns = {GROUP_COLUMNS[name] for name in request.group_by} | {one.column for one in request.filter}
+    if request.event:
+        columns.add("event")
+    if not request.include_bots:
+        columns.add("is_bot")
+    return columns
+
+
+def _select_range(table: _Table, from_us: int, to_us: int | None) -> Conditions:
     conditions = Conditions()
-    if source.time == "day":
-        conditions.require("day", ">=", read_day(plan.from_us), "Date")
-        if plan.to_us is not None:
-            conditions.require("day", "<", read_day(plan.to_us), "Date")
+    if table.time == "day":
+        conditions.require("day", ">=", write_day(from_us), "Date")
+        if to_us is not None:
+            conditions.require("day", "<", write_day(to_us), "Date")
     else:
-        conditions.require_range(source.time, plan.from_us, plan.to_us)
-    add_filters(conditions, plan.filters)
+        conditions.require_range(table.time, from_us, to_us)
+    return conditions
+
+
+def _build_statement(plan: StatsPlan) -> str:
+    table = plan.table
     groups = [GROUP_COLUMNS[name] for name in plan.group_by]
     order = ["value DESC", *groups]
     selected = list(groups)
     if plan.interval is not Interval.UNSPECIFIED:
-        bucket = (_DAY_BUCKETS if source.time == "day" else _BUCKETS)[plan.interval].format(time=source.time)
+        bucket = (_DAY_BUCKETS if table.time == "day" else _BUCKETS)[plan.interval].format(time=table.time)
         groups.insert(0, "bucket")
         selected.insert(0, f"{bucket} AS bucket")
         order.insert(0, "bucket")
-    statement = (
-        read_statement(source.statement)
-        .replace("%TABLE%", source.table)
+    return (
+        read_statement(table.statement)
+        .replace("%TABLE%", table.name)
         .replace("%GROUPS%", "".join(f"{group}, " for group in selected))
-        .replace("%VALUE%", source.visitor_count if plan.metric is Metric.UNIQUES else source.event_count)
-        .replace("%CONDITIONS%", conditions.sql)
+        .replace("%VALUE%", table.visitor_count if plan.metric is Metric.UNIQUES else table.event_count)
+        .replace("%CONDITIONS%", plan.conditions.sql)
         .replace("%GROUP_BY%", f"GROUP BY {', '.join(groups)}" if groups else "")
         .replace("%ORDER%", ", ".join(order))
     )
-    return statement, conditions
 
 
-def _read_rows(rows: Rows, plan: StatsPlan) -> list[StatsRow]:
+def _make_rows(rows: Rows, plan: StatsPlan) -> list[StatsRow]:
     """Make the rows column by column, in half the time of one by one."""
     if not rows:
         return []

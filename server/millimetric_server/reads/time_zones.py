@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
-from millimetric_server.reads.filters import clamp_time
+from millimetric_server.reads.conditions import clamp_time
 
 HOUR_US, DAY_US = 3_600_000_000, 86_400_000_000
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from millimetric_server.enrich.attribution import RULE_SETS, Attribution, classify
-from millimetric_server.reads.filters import Conditions
+from millimetric_server.reads.conditions import Conditions
 from millimetric_server.store.clickhouse import ClickHouse, Rows
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.rollup_repair import WorkTables, repair_rollups

@@ -23,10 +23,10 @@ from millimetric_server.api.messages import (
     encode_custom,
 )
 from millimetric_server.api.undecodable import UndecodableEvent
+from millimetric_server.doors.codecs.filter_text import parse_filter
 from millimetric_server.doors.codecs.json_pieces import TooManyItemsError, split_list
 from millimetric_server.doors.codecs.plain_json import is_absent, write_plainly
 from millimetric_server.doors.codecs.proto import to_proto
-from millimetric_server.reads.filters import FilterError, parse_filter
 
 _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 # Values that a body may hold, by its commas, if it is no batch: more than any valid request. What a list is made of is
@@ -148,7 +148,7 @@ def _decode_one(raw: msgspec.Raw) -> Event:
 def _read_filter(text: str) -> Filter:
     try:
         return parse_filter(text)
-    except FilterError as error:
+    except ValueError as error:
         raise invalid_params("filter", str(error)) from None
 
 

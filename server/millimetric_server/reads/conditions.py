@@ -1,0 +1,56 @@
+"""SQL conditions: identifiers of ours, every value a bound parameter, and times that ClickHouse can compare."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
+
+
+@dataclass(slots=True)
+class Conditions:
+    """SQL conditions that must all hold, and their parameters."""
+
+    clauses: list[str] = field(default_factory=list)
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sql(self) -> str:
+        """The conditions joined; `1` when there is none."""
+        return " AND ".join(self.clauses) or "1"
+
+    def copy(self) -> "Conditions":
+        """Make another that begins as this one, for conditions that only one statement has."""
+        return Conditions(list(self.clauses), dict(self.parameters))
+
+    def bind(self, value: Any, kind: str) -> str:
+        """Take a value as a parameter and return its placeholder."""
+        name = f"p{len(self.parameters)}"
+        self.parameters[name] = value
+        return f"{{{name}:{kind}}}"
+
+    def require(self, column: str, operator: str, value: Any, kind: str = "String") -> None:
+        """Add `column operator value`. Column and operator are ours, never the caller's."""
+        self.clauses.append(f"{column} {operator} {self.bind(value, kind)}")
+
+    def require_time(self, column: str, operator: str, time_us: int) -> None:
+        """Add a comparison of a time column with microseconds since 1970 UTC."""
+        time = self.bind(clamp_time(time_us), "Int64")
+        self.clauses.append(f"{column} {operator} fromUnixTimestamp64Micro({time})")
+
+    def require_range(self, column: str, from_us: int | None, to_us: int | None) -> None:
+        """Add the bounds of a range of time, the second exclusive."""
+        if from_us is not None:
+            self.require_time(column, ">=", from_us)
+        if to_us is not None:
+            self.require_time(column, "<", to_us)
+
+
+def clamp_time(time_us: int) -> int:
+    """Bring a time into what ClickHouse can compare; beyond its bounds it would wrap round. No event lies there."""
+    return min(max(int(time_us), EARLIEST_US), LATEST_US)
+
+
+def write_day(time_us: int) -> str:
+    """Write the UTC day of a time, as a parameter of the type Date."""
+    return datetime.fromtimestamp(clamp_time(time_us) / 1e6, UTC).date().isoformat()
