@@ -12,7 +12,11 @@ from millimetric_server.reads.time_zones import DAY_US
 from millimetric_server.store.statements import read_statement
 
 SOURCES_LIMIT = (50, 200)  # default, largest
-_COLUMNS = {"source": "substring(way, 5, source_bytes)", "medium": "substring(way, 5 + source_bytes)"}
+# An entry channel is the source with its length before it, and the medium.
+_COLUMNS = {
+    "source": "substring(entry_channel, 5, source_bytes)",
+    "medium": "substring(entry_channel, 5 + source_bytes)",
+}
 
 
 class SourcesPlan(msgspec.Struct, frozen=True):

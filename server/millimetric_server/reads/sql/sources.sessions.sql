@@ -1,13 +1,14 @@
--- Where did visits come from? A visit belongs to the source of its first event, and to the time it began.
+-- Where did visits come from? A visit belongs to its entry channel, the source and medium of its first event, and to the
+-- time it began.
 -- Parameters: project, limit, the days that the range touches (first_day to last_day) and those that lie in it wholly
 -- (first_whole_day to last_whole_day), and those of %BEGAN%.
--- Whole days that lie in one part of the table are read from the projection `ways`, by day instead of by visit. Elsewhere
--- a visit may be in several rows, which are brought together, or outside of the range: days in more parts, the range's
--- broken days, visits whose ids tell no day, and the few with events on other days than their ids tell. FINAL would do
--- that for all rows, in many times the time. A `way` begins with the source's length (schema/0004). No PREWHERE: as in
--- stats.rollup.
+-- Whole days that lie in one part of the table are read from its projection (`ways`, the schema's older word for entry
+-- channels), by day instead of by visit. Elsewhere a visit may be in several rows, which are brought together, or outside
+-- of the range: days in more parts, the range's broken days, visits whose ids tell no day, and the few with events on
+-- other days than their ids tell. FINAL would do that for all rows, in many times the time. An entry channel begins with
+-- the source's length (schema/0004). No PREWHERE: as in stats.rollup.
 WITH
-    toUInt16OrZero(substring(way, 1, 4)) AS source_bytes,
+    toUInt16OrZero(substring(entry_channel, 1, 4)) AS source_bytes,
     days_in_parts AS (
         SELECT session_day
         FROM sessions
@@ -17,22 +18,22 @@ WITH
     )
 SELECT
     %GROUPS%,
-    sum(way_events) AS events_total,
-    uniqCombined64ArrayMerge(14)(way_visitors) AS uniques,
-    sum(way_paid) / sum(way_events) AS paid_share
+    sum(channel_events) AS events_total,
+    uniqCombined64ArrayMerge(14)(channel_visitors) AS uniques,
+    sum(channel_paid_events) / sum(channel_events) AS paid_share
 FROM (
     SELECT
-        substring(entry, position(entry, '\0') + 1) AS way,
-        sum(events) AS way_events,
-        sum(paid_events) AS way_paid,
-        uniqCombined64ArrayState(14)(visitors) AS way_visitors
+        substring(entry, position(entry, '\0') + 1) AS entry_channel,
+        sum(events) AS channel_events,
+        sum(paid_events) AS channel_paid_events,
+        uniqCombined64ArrayState(14)(visitors) AS channel_visitors
     FROM sessions
     WHERE project_id = {project:String} AND session_day BETWEEN {first_whole_day:Date} AND {last_whole_day:Date}
         AND session_day NOT IN days_in_parts AND is_stray = 0 AND %BOTS%
-    GROUP BY way
+    GROUP BY entry_channel
     UNION ALL
     SELECT
-        substring(visit_entry, position(visit_entry, '\0') + 1) AS way,
+        substring(visit_entry, position(visit_entry, '\0') + 1) AS entry_channel,
         sum(visit_events),
         sum(visit_paid),
         uniqCombined64ArrayState(14)(visit_visitors)
@@ -62,7 +63,7 @@ FROM (
         GROUP BY session_hash, is_bot
         HAVING %BEGAN%
     )
-    GROUP BY way
+    GROUP BY entry_channel
 )
 GROUP BY %NAMES%
 ORDER BY events_total DESC, %NAMES%
