@@ -8,10 +8,10 @@ from millimetric_server.journal.blocks import Block, Entry
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
 from millimetric_server.journal.seen import NewEvent
 from millimetric_server.loading.block_insert import BlockInserter
+from millimetric_server.reclassify.work_tables import WorkTables
 from millimetric_server.store import migrations
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.insert import Insert
-from millimetric_server.store.rollup_repair import WorkTables
 from support.clickhouse_server import ClickHouseServer
 
 

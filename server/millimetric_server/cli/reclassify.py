@@ -19,7 +19,7 @@ from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import Project
 from millimetric_server.process.folder_lock import FolderError, FolderInUseError, lock_engine
 from millimetric_server.reclassify.reclassify import Progress as Tell
-from millimetric_server.reclassify.reclassify import Scope, Tally, count_events, reclassify, survey
+from millimetric_server.reclassify.reclassify import Scope, Tally, count_pending, reclassify, survey
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError, migrate
@@ -70,7 +70,7 @@ def reclassify_command(
 
 
 def _run(store: ClickHouse, scope: Scope, *, is_dry: bool) -> Tally:
-    events = count_events(store, scope)
+    events = count_pending(store, scope)
     with _show_progress(events if is_dry else 2 * events) as tell:
         return survey(store, scope, tell) if is_dry else reclassify(store, scope, tell)
 

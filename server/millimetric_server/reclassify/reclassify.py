@@ -13,26 +13,18 @@ import msgspec
 
 from millimetric_server.enrich.attribution import RULE_SETS, Attribution, classify
 from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reclassify.work_tables import WorkTables, repair_rollups
 from millimetric_server.store.clickhouse import ClickHouse, Rows
 from millimetric_server.store.faults import StoreUnavailableError
-from millimetric_server.store.rollup_repair import WorkTables, repair_rollups
 from millimetric_server.store.statements import read_statement
 
-# Every column that says what a visit is and how it is attributed: rows alike in these get the same answer.
-_KEY = (
-    "hex(sipHash128(url, referrer, toString(rule_set), toString(source), toString(medium), campaign, "
-    "toString(source_confidence), toString(source_rule_id)))"
-)
-_ANSWER_TYPES = {
-    "key": "String",
-    "source": "String",
-    "medium": "String",
-    "campaign": "String",
-    "source_confidence": "String",
-    "source_rule_id": "String",
-    "is_rolled_up": "UInt8",
-}
-_VISITS_A_SLICE = 100_000
+# What attribution answers, as the columns are named; the order is that of Attribution.
+_ANSWERS = ("source", "medium", "campaign", "source_confidence", "source_rule_id")
+# Every column that attribution reads or answers: rows alike in these get the same answer.
+_ALIKE = ("url", "referrer", "rule_set", *_ANSWERS)
+_KEY = f"hex(sipHash128({', '.join(f'toString({column})' for column in _ALIKE)}))"
+_ANSWER_TYPES = {"key": "String", **dict.fromkeys(_ANSWERS, "String"), "is_rolled_up": "UInt8"}
+_GROUPS_A_SLICE = 100_000
 _POLL_S = 0.1
 _FAILURES_MAX = 50
 
@@ -52,8 +44,8 @@ class Scope:
     to_us: int | None = None
 
 
-class Visit(msgspec.Struct, frozen=True):
-    """Events that are alike in all that counts; the fields are the columns of reclassify.visits.sql."""
+class EventGroup(msgspec.Struct, frozen=True):
+    """Events alike in all that attribution reads and answers; the fields are the columns of reclassify.groups.sql."""
 
     key: str
     url: str
@@ -74,32 +66,32 @@ class Tally:
     moves: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
     left: int = 0
 
-    def add(self, visit: Visit, answer: Attribution | None) -> None:
-        """Count a visit's events."""
+    def add(self, group: EventGroup, answer: Attribution | None) -> None:
+        """Count a group's events."""
         if answer is None:
-            self.left += visit.events
+            self.left += group.events
         else:
-            self.moves[visit.source, visit.medium, answer.source, answer.medium] += visit.events
+            self.moves[group.source, group.medium, answer.source, answer.medium] += group.events
 
 
 Progress = Callable[[str, int], None]  # what is done, and how many events it was done for
 
 
-def count_events(store: ClickHouse, scope: Scope) -> int:
+def count_pending(store: ClickHouse, scope: Scope) -> int:
     """Count the events that are not of the rule set yet. Raises StoreUnavailableError."""
-    return sum(events for _, events, _ in _read_months(store, scope))
+    return sum(events for _, events, _ in _list_months(store, scope))
 
 
-def survey(store: ClickHouse, scope: Scope, tell: Progress) -> Tally:
-    """Tell what a run would change, and change nothing. Raises StoreUnavailableError."""
+def survey(store: ClickHouse, scope: Scope, report: Progress) -> Tally:
+    """Find what a run would change, and change nothing. Raises StoreUnavailableError."""
     tally = Tally()
-    for month, _, visits in _read_months(store, scope):
-        for _ in _classify_month(store, scope, month, visits, tally, tell):
+    for month, _, groups in _list_months(store, scope):
+        for _ in _classify_month(store, scope, month, groups, tally, report):
             pass
     return tally
 
 
-def reclassify(store: ClickHouse, scope: Scope, tell: Progress) -> Tally:
+def reclassify(store: ClickHouse, scope: Scope, report: Progress) -> Tally:
     """Rewrite events, roll-up and sessions; returns what changed. Raises StoreUnavailableError.
 
     One run a project at a time. Cut short at any point, the next run with any rule set repairs the roll-ups.
@@ -109,63 +101,75 @@ def reclassify(store: ClickHouse, scope: Scope, tell: Progress) -> Tally:
     _stop_left_behind(store, work)
     work.create(store)
     repair_rollups(store, work)
-    for month, events, visits in _read_months(store, scope):
+    for month, events, groups in _list_months(store, scope):
         _create_answers(store, work)
         answered = 0
-        for answers in _classify_month(store, scope, month, visits, tally, tell):
+        for answers in _classify_month(store, scope, month, groups, tally, report):
             answered += len(answers)
             _insert_answers(store, work, answers)
         if answered:
             store.sync()  # the answers: their table has no setting for it
             _rewrite_month(store, scope, work, month)
             repair_rollups(store, work)
-        tell(f"{_name_month(month)}: rewritten", events)
+        report(f"{_name_month(month)}: rewritten", events)
     store.sync()
     store.command(f"DROP TABLE IF EXISTS {work.answers} SYNC")
     work.drop(store)
     return tally
 
 
-def decide(visit: Visit, scope: Scope) -> Attribution | None:
-    """The visit's attribution by the new rule set, or None if what decided it is no longer known.
+def decide(group: EventGroup, scope: Scope) -> Attribution | None:
+    """The group's attribution by the new rule set, or None if what decided it is no longer known.
 
     Parameters behind a # are read at ingestion and not stored. They had a say where the old rule set, run over
-    what is stored, does not find the parameters that it found then: such a visit keeps its attribution.
+    what is stored, does not find the parameters that it found then: such a group keeps its attribution.
     """
-    if (rules := RULE_SETS.get(visit.rule_set)) is not None:
-        again = classify(visit.url, visit.referrer, visit.rule_set, scope.own_hosts)
-        if again.campaign != visit.campaign:
+    if (rules := RULE_SETS.get(group.rule_set)) is not None:
+        again = classify(group.url, group.referrer, group.rule_set, scope.own_hosts)
+        if again.campaign != group.campaign:
             return None
-        needs_parameters = all(rule.rule_id != visit.source_rule_id for rule in rules.untagged_rules)
+        needs_parameters = all(rule.rule_id != group.source_rule_id for rule in rules.untagged_rules)
         if needs_parameters and (again.source, again.medium, again.rule_id) != (
-            visit.source,
-            visit.medium,
-            visit.source_rule_id,
+            group.source,
+            group.medium,
+            group.source_rule_id,
         ):
             return None
-    return classify(visit.url, visit.referrer, scope.rule_set, scope.own_hosts)
+    return classify(group.url, group.referrer, scope.rule_set, scope.own_hosts)
 
 
 def _classify_month(
-    store: ClickHouse, scope: Scope, month: int, visits: int, tally: Tally, tell: Progress
-) -> Iterator[list[tuple[Visit, Attribution]]]:
-    """Classify a month's visits in slices that fit into memory; yields those that get an answer."""
-    slices = max(1, math.ceil(visits / _VISITS_A_SLICE))
+    store: ClickHouse, scope: Scope, month: int, groups: int, tally: Tally, report: Progress
+) -> Iterator[list[tuple[EventGroup, Attribution]]]:
+    """Classify a month's groups in slices that fit into memory; yields those that get an answer."""
+    slices = max(1, math.ceil(groups / _GROUPS_A_SLICE))
     rows, parameters = _select_rows(scope)
-    statement = read_statement("reclassify.visits").replace("%ROWS%", rows).replace("%KEY%", _KEY)
+    statement = _fill_in("reclassify.groups", rows)
     for index in range(slices):
         bounds = {"month": month, "slices": slices, "slice": index}
-        found = [Visit(*row) for row in store.query(statement, parameters | bounds)]
-        decided = [(visit, decide(visit, scope)) for visit in found]
-        for visit, answer in decided:
-            tally.add(visit, answer)
-        yield [(visit, answer) for visit, answer in decided if answer is not None]
-        tell(f"{_name_month(month)}: classified", sum(visit.events for visit in found))
+        found = [EventGroup(*row) for row in store.query(statement, parameters | bounds)]
+        decided = [(group, decide(group, scope)) for group in found]
+        for group, answer in decided:
+            tally.add(group, answer)
+        yield [(group, answer) for group, answer in decided if answer is not None]
+        report(f"{_name_month(month)}: classified", sum(group.events for group in found))
 
 
-def _read_months(store: ClickHouse, scope: Scope) -> Rows:
+def _list_months(store: ClickHouse, scope: Scope) -> Rows:
     rows, parameters = _select_rows(scope)
-    return store.query(read_statement("reclassify.months").replace("%ROWS%", rows), parameters)
+    return store.query(_fill_in("reclassify.months", rows), parameters)
+
+
+def _fill_in(name: str, rows: str) -> str:
+    """A statement on the rows that a condition selects, with the columns of attribution."""
+    assignments = ", ".join(f"{column} = joinGet('%ANSWERS%', '{column}', %KEY%)" for column in _ANSWERS)
+    return (
+        read_statement(name)
+        .replace("%ALIKE%", ", ".join(_ALIKE))
+        .replace("%ASSIGNMENTS%", assignments)
+        .replace("%ROWS%", rows)
+        .replace("%KEY%", _KEY)
+    )
 
 
 def _select_rows(scope: Scope) -> tuple[str, dict[str, object]]:
@@ -187,20 +191,16 @@ def _create_answers(store: ClickHouse, work: WorkTables) -> None:
     store.command(f"CREATE TABLE {work.answers} ({columns}) ENGINE = Join(ANY, LEFT, key)")
 
 
-def _insert_answers(store: ClickHouse, work: WorkTables, answers: list[tuple[Visit, Attribution]]) -> None:
+def _insert_answers(store: ClickHouse, work: WorkTables, answers: list[tuple[EventGroup, Attribution]]) -> None:
     if not answers:
         return
     rows = [
         (
-            visit.key,
-            answer.source,
-            answer.medium,
-            answer.campaign,
-            answer.confidence,
-            answer.rule_id,
-            int((answer.source, answer.medium, answer.campaign) != (visit.source, visit.medium, visit.campaign)),
+            group.key,
+            *msgspec.structs.astuple(answer),
+            int((answer.source, answer.medium, answer.campaign) != (group.source, group.medium, group.campaign)),
         )
-        for visit, answer in answers
+        for group, answer in answers
     ]
     columns = [list(column) for column in zip(*rows, strict=True)]
     store.insert(work.answers, _ANSWER_TYPES, columns)
@@ -209,9 +209,9 @@ def _insert_answers(store: ClickHouse, work: WorkTables, answers: list[tuple[Vis
 def _rewrite_month(store: ClickHouse, scope: Scope, work: WorkTables, month: int) -> None:
     rows, parameters = _select_rows(scope)
     for name in ("note_days", "note_sessions", "rewrite"):
-        statement = read_statement(f"reclassify.{name}").replace("%ROWS%", rows).replace("%KEY%", _KEY)
         statement = (
-            statement.replace("%ANSWERS%", f"{store.database}.{work.answers}")
+            _fill_in(f"reclassify.{name}", rows)
+            .replace("%ANSWERS%", f"{store.database}.{work.answers}")
             .replace("%DAYS%", work.days)
             .replace("%SESSIONS%", work.sessions)
         )

@@ -20,7 +20,7 @@ class WorkTables:
 
     @property
     def answers(self) -> str:
-        """New attributions by visit."""
+        """New attributions by the key of their events."""
         return f"reclassify_{self.project_id}_answers"
 
     @property

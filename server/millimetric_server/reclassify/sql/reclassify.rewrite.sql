@@ -1,15 +1,11 @@
 -- Gives a month's events their new attribution. A mutation: each part changes as a whole or not at all, and the views
 -- do not see it. A row whose day or session was not noted, since it came in only now, is left for the next run.
--- Parameters: month, rule_set, and those of %ROWS%. Reads the project's range of the month, and rewrites the parts that have
--- such rows, of which only the columns named.
+-- Parameters: month, rule_set, and those of %ROWS%. %ASSIGNMENTS% take the columns of attribution from %ANSWERS% by %KEY%.
+-- Reads the project's range of the month, and rewrites the parts that have such rows, of which only the columns named.
 ALTER TABLE events UPDATE
-    source = joinGet('%ANSWERS%', 'source', %KEY%),
-    medium = joinGet('%ANSWERS%', 'medium', %KEY%),
-    campaign = joinGet('%ANSWERS%', 'campaign', %KEY%),
-    source_confidence = joinGet('%ANSWERS%', 'source_confidence', %KEY%),
-    source_rule_id = joinGet('%ANSWERS%', 'source_rule_id', %KEY%),
+    %ASSIGNMENTS%,
     rule_set = {rule_set:String}
-WHERE toYYYYMM(timestamp) = {month:UInt32} AND %ROWS% AND isNotNull(joinGetOrNull('%ANSWERS%', 'source_rule_id', %KEY%))
+WHERE toYYYYMM(timestamp) = {month:UInt32} AND %ROWS% AND isNotNull(joinGetOrNull('%ANSWERS%', 'source', %KEY%))
     AND (
         NOT joinGet('%ANSWERS%', 'is_rolled_up', %KEY%)
         OR (
