@@ -22,8 +22,7 @@ from millimetric_server.doors.metrics import ServerCollector
 from millimetric_server.doors.metrics_door import MetricsDoor
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_watch import FolderWatch, list_watched
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.loading.loader import WAITERS, Loader
 from millimetric_server.process.folder_lock import lock_server_folders
 from millimetric_server.process.last_resort import end_process_after
@@ -122,17 +121,15 @@ class Server:
             read_room=ReadRoom(settings.reads_max, settings.reads_running_max, settings.exports_max, share),
         )
         self._closing.callback(store.close)
-        journal = Journal(
+        journal = SqliteJournal(
             data / "journal.db",
             bytes_max=settings.journal_max_bytes,
             free_bytes_min=settings.journal_free_bytes_min,
             idempotency_window_days=settings.idempotency_window_days,
         )
-        erasures = Erasures(journal)
-        inspection = Inspection(store, data, lambda: [one.project_id for one in journal.read_accounts()])
+        inspection = Inspection(store, data, lambda: [one.project_id for one in journal.load_balances()])
         loader = Loader(
             journal,
-            erasures,
             store,
             flush_interval_ms=settings.flush_interval_ms,
             block_rows_max=settings.block_rows_max,
@@ -153,7 +150,7 @@ class Server:
             limiter=Limiter(limits),
             refusals=Refusals(limits.get(REFUSED)),
             journal=journal,
-            erasures=erasures,
+            erasures=journal.erasures,
             loader=loader,
             store=store,
             countries=countries,

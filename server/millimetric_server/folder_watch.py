@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import make_url
 
 from millimetric_server.config import Settings
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.port import Journal
 from millimetric_server.process.folder_lock import LOCK_NAME
 
 log = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
-from millimetric_server.journal.seen import NewEvent
+from millimetric_server.journal.entries import NewEvent
+from millimetric_server.journal.port import Erasures, Journal
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.loading.loader import Loader
 from millimetric_server.store.clickhouse import ClickHouse
 
@@ -35,7 +35,7 @@ class Engine:
     def append(self, *rows: EventRow, content: bytes = b"") -> None:
         """Append and wait until the store holds the rows."""
         appended = self.journal.append([NewEvent(row, content) for row in rows]).result(30)
-        self.loader.wait_loaded(appended.seq).result(30)
+        self.loader.wait_loaded(appended.entries).result(30)
 
     def erase(self, project_id: str, *, user_id: str = "", anonymous_id: str = "", now_us: int = NOW) -> dict[str, int]:
         """Forget a person and wait until it is done; returns the figures of the receipt."""
@@ -87,14 +87,13 @@ class Engine:
 @contextlib.contextmanager
 def open_engine(folder: Path, url: str, database: str = "millimetric") -> Iterator[Engine]:
     store = ClickHouse(url, database)
-    journal = Journal(folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)
-    erasures = Erasures(journal)
-    loader = Loader(journal, erasures, store, flush_interval_ms=20, block_rows_max=1000)
+    journal = SqliteJournal(folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)
+    loader = Loader(journal, store, flush_interval_ms=20, block_rows_max=1000)
     loader.prepare()
     journal.start()
     loader.start()
     try:
-        yield Engine(journal, erasures, store, loader)
+        yield Engine(journal, journal.erasures, store, loader)
     finally:
         loader.close(10)
         journal.close()

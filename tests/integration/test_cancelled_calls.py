@@ -17,13 +17,14 @@ import pytest
 from stores import Engine, make_row
 
 from millimetric_server.api.call import Deps, Rpc, Streaming
-from millimetric_server.api.errors import AppError
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
 from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.http.rest import read_routes
 from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.journal.entries import EntryId
+from millimetric_server.loading.errors import EventsDelayedError
 from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.shares.limiter import Limiter
@@ -223,7 +224,7 @@ def test_a_call_cancelled_at_any_await_ends_alone(engine: Engine, caller: Caller
         finished = asyncio.run(cancel_everywhere(rpc))
         engine.append(make_row(event_id=rpc.name))  # raises if writer or loader do not answer
         assert finished in (200, 202, 404), rpc.name
-    assert not engine.journal.worker.has_died
+    assert not any(worker.has_died for worker in engine.journal.workers)
     assert not engine.loader.worker.has_died
 
 
@@ -239,7 +240,7 @@ def test_a_cancelled_caller_leaves_the_others_of_its_block_answered(engine: Engi
 
 def test_callers_that_give_up_while_clickhouse_is_away_stop_nobody(engine: Engine) -> None:
     """The loader fails whoever waits when ClickHouse does not answer."""
-    waiting = [engine.loader.wait_loaded(10**9) for _ in range(3)]
+    waiting = [engine.loader.wait_loaded([EntryId(str(10**9))]) for _ in range(3)]
     waiting[0].cancel()
     engine.loader._note_failure()
     for promise in waiting:
@@ -256,7 +257,7 @@ def test_readiness_sees_a_dead_worker(engine: Engine, caller: Caller, monkeypatc
     engine.loader.notify()
     engine.loader.worker.join(30)
     assert asyncio.run(caller.call(HttpCall("GET", "/readyz"))) == (503, False)
-    assert isinstance(engine.loader.wait_loaded(1).exception(10), AppError)
+    assert isinstance(engine.loader.wait_loaded([EntryId("1")]).exception(10), EventsDelayedError)
 
 
 def _to_camel_case(name: str) -> str:

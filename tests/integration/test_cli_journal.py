@@ -18,10 +18,12 @@ from stores import make_row
 from millimetric_server.cli import main
 from millimetric_server.cli.journal import retry as journal_retry
 from millimetric_server.journal.blocks import RefusedRows
-from millimetric_server.journal.dead_letters import insert
-from millimetric_server.journal.journal import Journal
-from millimetric_server.journal.ledger import Outcome, count_events
+from millimetric_server.journal.entries import EntryId
+from millimetric_server.journal.ledger import Outcome
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
+from millimetric_server.journal.sqlite.dead_letters import insert
+from millimetric_server.journal.sqlite.journal import SqliteJournal
+from millimetric_server.journal.sqlite.ledger import add_to_ledger
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
 
@@ -123,11 +125,15 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A journal without a server: an event stored, one rejected, and three dead letters, one of them unreadable."""
     monkeypatch.setenv("MILLIMETRIC_DATA_DIR", str(tmp_path))
     path = tmp_path / "journal.db"
-    journal = Journal(path, bytes_max=10**9, idempotency_window_days=7)
+    journal = SqliteJournal(path, bytes_max=10**9, idempotency_window_days=7)
     journal.start()
     rows = [pack_row(make_row(event_id=f"id-{number}", user_id="Maria", event="bad")) for number in range(2)]
-    refused = [RefusedRows("prj_a", 1, COLUMN_COUNT, row, "VIOLATED_CONSTRAINT", "quotes Maria") for row in rows]
-    refused.append(RefusedRows("prj_b", 7, COLUMN_COUNT, b"\xc1", "UNREADABLE_ENTRY", "7 rows can't be read"))
+    refused = [
+        RefusedRows(EntryId("1"), "prj_a", 1, COLUMN_COUNT, row, "VIOLATED_CONSTRAINT", "quotes Maria") for row in rows
+    ]
+    refused.append(
+        RefusedRows(EntryId("2"), "prj_b", 7, COLUMN_COUNT, b"\xc1", "UNREADABLE_ENTRY", "7 rows can't be read")
+    )
 
     def fill(connection: sqlite3.Connection) -> None:
         insert(connection, refused, 1_790_000_000_000_000)
@@ -137,9 +143,9 @@ def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             ("prj_a", Outcome.REJECTED, 1, "invalid_payload"),
             ("prj_b", Outcome.RECEIVED, 7, ""),
         ):
-            count_events(connection, project_id, outcome, events, reason)
+            add_to_ledger(connection, project_id, outcome, events, reason)
 
-    journal.transact(fill).result()
+    journal._writer.transact(fill).result()
     journal.close()
     return path
 
@@ -196,10 +202,11 @@ def test_without_a_server_they_wait_for_its_next_start(kept: Path, monkeypatch: 
 
 def test_events_that_a_server_took_may_wait_for_clickhouse(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(journal_retry, "_WAIT_S", 1.0)
-    with contextlib.closing(Journal(kept, bytes_max=10**9, idempotency_window_days=7)) as journal:
+    with contextlib.closing(SqliteJournal(kept, bytes_max=10**9, idempotency_window_days=7)) as journal:
         journal.start()
+        lead = journal.lead("test", 60)
         taker = threading.Thread(
-            target=lambda: wait_until(lambda: journal.take_back_dead_letters() > 0, "they are marked")
+            target=lambda: wait_until(lambda: journal.take_back_dead_letters(lead) > 0, "they are marked")
         )
         taker.start()
         retried = run("retry", "1", "2")

@@ -17,15 +17,18 @@ from reads import bearer, count_everywhere, wait_for_key, wait_until
 from stores import DAY, NOW, make_row
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
-from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.journal import dead_letters
-from millimetric_server.journal.blocks import RefusedRows, Settlement
+from millimetric_server.journal.blocks import Block, Leadership, RefusedRows, Settlement
 from millimetric_server.journal.conflicts import ConflictLog
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
-from millimetric_server.journal.migrations import JournalError
+from millimetric_server.journal.entries import EntryId, FirstAnswer, NewEvent
+from millimetric_server.journal.errors import (
+    JournalFullError,
+    JournalUnavailableError,
+    JournalVersionError,
+    NotAppendedError,
+)
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row
-from millimetric_server.journal.seen import FirstAnswer, NewEvent
+from millimetric_server.journal.sqlite import dead_letters
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from support.server_process import ServerProcess
 from support.tools import give_up
 
@@ -33,18 +36,30 @@ _PLENTY = 10**9
 _STORED = Path(__file__).parent / "journals"  # as older servers left them
 
 
-def open_journal(folder: Path, *, bytes_max: int = _PLENTY, window_days: int = 7) -> Journal:
-    journal = Journal(folder / "journal.db", bytes_max=bytes_max, idempotency_window_days=window_days)
+def open_journal(folder: Path, *, bytes_max: int = _PLENTY, window_days: int = 7) -> SqliteJournal:
+    journal = SqliteJournal(folder / "journal.db", bytes_max=bytes_max, idempotency_window_days=window_days)
     journal.start()
     return journal
 
 
-def append_until_refused(journal: Journal) -> tuple[int, AppError]:
+def lead(journal: SqliteJournal) -> Leadership:
+    taken = journal.lead("test", 60)
+    assert taken is not None
+    return taken
+
+
+def take_block(journal: SqliteJournal) -> Block:
+    block = journal.take_block(lead(journal), 1000)
+    assert block is not None
+    return block
+
+
+def append_until_refused(journal: SqliteJournal) -> tuple[int, NotAppendedError]:
     """Append events until one is refused; returns how many were answered, and the refusal."""
     for number in range(10_000):
         error = journal.append([NewEvent(make_row(event_id=str(number), url="x" * 1000))]).exception(5)
         if error is not None:
-            assert isinstance(error, AppError)
+            assert isinstance(error, NotAppendedError)
             return number, error
     raise AssertionError("nothing was refused")
 
@@ -75,13 +90,10 @@ def test_the_same_batch_fifty_times_at_once_over_both_doors_is_stored_once() -> 
 def test_a_backlog_over_the_limit_is_refused_whole_and_the_rest_is_kept(tmp_path: Path) -> None:
     journal = open_journal(tmp_path, bytes_max=20_000)
     stored, error = append_until_refused(journal)
-    assert error.reason is Reason.OVERLOADED
+    assert isinstance(error, JournalFullError)
     assert error.retry_after_s
     assert journal.measure_backlog().rows == stored > 0
-    block = journal.read_block(1000)
-    assert block is not None
-    journal.mark_inflight(block)
-    journal.mark_loaded(block, Settlement())
+    journal.settle(lead(journal), take_block(journal), Settlement())
     assert journal.measure_backlog().rows == 0
     assert journal.append([NewEvent(make_row(event_id="after"))]).result(5).firsts == [None]
     journal.close()
@@ -95,7 +107,7 @@ def test_a_full_disk_refuses_and_resumes_by_itself(small_disk: Path) -> None:
         file.write(b"x" * 32_000_000)
     answered, error = append_until_refused(journal)
     answered += 1
-    assert error.reason is Reason.OVERLOADED
+    assert isinstance(error, JournalUnavailableError)
     assert journal.measure_backlog().rows == answered
     filler.unlink()
     wait_until(lambda: journal.append([NewEvent(make_row(event_id="after"))]).exception(5) is None, "writes resume")
@@ -119,8 +131,7 @@ def test_a_torn_write_ahead_log_is_recovered_up_to_the_last_commit(tmp_path: Pat
     recovered = open_journal(torn)
     rows = recovered.measure_backlog().rows
     assert 0 < rows < 20
-    block = recovered.read_block(1000)
-    assert block is not None
+    block = take_block(recovered)
     unpacked = [row for entry in block.entries for row in entry.unpack()]
     assert [row[2] for row in unpacked] == [str(number) for number in range(rows)]
     recovered.close()
@@ -170,14 +181,13 @@ def test_what_can_be_read_of_a_damaged_file_is_kept_and_the_rest_is_counted(
     assert kept.read_bytes() == bytes(content)
     rows = recovered.measure_backlog().rows
     assert (rows == 0) if damage == "no database at all" else (0 < rows < 200)
-    for account in recovered.read_accounts():
-        assert account.missing == 0
-        assert account.received == 200
-        assert account.dropped == {"journal_damaged": 200 - rows}
-    seq = recovered.append([NewEvent(make_row(event_id="new"))]).result(5).seq
-    block = recovered.read_block(1000)
-    assert block is not None
-    assert block.last_seq == seq
+    for balance in recovered.load_balances():
+        assert balance.missing == 0
+        assert balance.received == 200
+        assert balance.dropped == {"journal_damaged": 200 - rows}
+    entries = recovered.append([NewEvent(make_row(event_id="new"))]).result(5).entries
+    block = take_block(recovered)
+    assert [block.entries[-1].entry_id] == list(entries)
     assert block.row_count == rows + 1
     recovered.close()
 
@@ -186,8 +196,7 @@ def test_a_journal_of_version_1_is_brought_forward(tmp_path: Path) -> None:
     """Three events were loaded; a block of two calls was in flight at a crash, another call and an erasure wait."""
     (tmp_path / "journal.db").write_bytes(gzip.decompress((_STORED / "version-1.db.gz").read_bytes()))
     journal = open_journal(tmp_path)
-    block = journal.read_block(1000)
-    assert block is not None
+    block = take_block(journal)
     assert block.was_sent
     assert block.token == "01a20d31-bdb6-73c6-afa1-51a9bf9c6810-2-3"
     rows = [row for entry in block.entries for row in entry.unpack()]
@@ -197,14 +206,14 @@ def test_a_journal_of_version_1_is_brought_forward(tmp_path: Path) -> None:
             make_row(event_id="b-0", project_id="prj_b", event="purchase", properties='{"total":1.5,"note":"\\u00e9"}')
         )
     )
-    assert {account.project_id: account.journaled for account in journal.read_accounts()} == {"prj_a": 12, "prj_b": 1}
-    assert all(account.missing == 0 for account in journal.read_accounts())
+    assert {one.project_id: one.journaled for one in journal.load_balances()} == {"prj_a": 12, "prj_b": 1}
+    assert all(one.missing == 0 for one in journal.load_balances())
     repeated = make_row(event_id="loaded-1")
     assert journal.append([NewEvent(repeated, b"x" * 8)]).result(5).firsts[0] is not None
-    (erasure,) = Erasures(journal).read_pending()
+    (erasure,) = journal.erasures.list_pending()
     assert erasure.user_id == "u"
     appended = journal.append([NewEvent(make_row(event_id="new"))]).result(5)
-    assert appended.seq == 5
+    assert appended.entries == (EntryId("5"),)
     journal.close()
     open_journal(tmp_path).close()
 
@@ -212,8 +221,8 @@ def test_a_journal_of_version_1_is_brought_forward(tmp_path: Path) -> None:
 def test_dead_letters_of_an_older_journal_are_found_and_forgotten_when_they_go(tmp_path: Path) -> None:
     journal = open_journal(tmp_path)
     row = make_row(event_id="refused")
-    refused = RefusedRows("prj_a", 1, COLUMN_COUNT, pack_row(row), "reason", "message")
-    journal.transact(lambda connection: dead_letters.insert(connection, [refused], 1)).result(5)
+    refused = RefusedRows(EntryId("1"), "prj_a", 1, COLUMN_COUNT, pack_row(row), "reason", "message")
+    journal._writer.transact(lambda connection: dead_letters.insert(connection, [refused], 1)).result(5)
     journal.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db", isolation_level=None)) as connection:
         connection.executescript("DROP TRIGGER dead_letter_gone; DROP TABLE dead_letter_ids; PRAGMA user_version = 2")
@@ -221,8 +230,8 @@ def test_dead_letters_of_an_older_journal_are_found_and_forgotten_when_they_go(t
     assert journal.find_dead_letters("prj_a", {("refused", row.received_at), ("other", row.received_at)}).result(5) == {
         ("refused", row.received_at)
     }
-    journal.transact(lambda connection: dead_letters.ask_for_retry(connection, [], "")).result(5)
-    assert journal.take_back_dead_letters() == 1
+    assert journal.retry_dead_letters().events == 1
+    assert journal.take_back_dead_letters(lead(journal)) == 1
     assert journal.find_dead_letters("prj_a", {("refused", row.received_at)}).result(5) == set()
     journal.close()
 
@@ -230,7 +239,7 @@ def test_dead_letters_of_an_older_journal_are_found_and_forgotten_when_they_go(t
 _UUID = "0197a3c2-5d3e-7c4b-8f00-0123456789ab"
 
 
-def find_first(journal: Journal, event_id: str, *, is_public: bool, **values: object) -> FirstAnswer | None:
+def find_first(journal: SqliteJournal, event_id: str, *, is_public: bool, **values: object) -> FirstAnswer | None:
     """Append an event as a caller of one kind of key sends it; returns what is answered if its id was known."""
     event = NewEvent(make_row(event_id=event_id, **values), b"as sent.", is_public)
     first: FirstAnswer | None = journal.append([event]).result(5).firsts[0]
@@ -315,32 +324,31 @@ def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(tmp_path: 
         give_up("only root can make a file immutable, and not on every file system")
     try:
         error = journal.append([NewEvent(make_row(event_id="refused"))]).exception(5)
-        assert isinstance(error, AppError)
-        assert error.reason is Reason.OVERLOADED
+        assert isinstance(error, JournalUnavailableError)
         assert error.retry_after_s
         assert not journal.is_accepting
     finally:
         subprocess.run(["chattr", "-i", *files], check=True)
     wait_until(lambda: journal.append([NewEvent(make_row(event_id="after"))]).exception(5) is None, "writes resume")
-    block = journal.read_block(1000)
-    assert block is not None
+    block = take_block(journal)
     assert [row[2] for entry in block.entries for row in entry.unpack()] == ["before", "after"]
-    assert [account.missing for account in journal.read_accounts()] == [0]
+    assert [one.missing for one in journal.load_balances()] == [0]
     journal.close()
 
 
 def test_writes_end_before_the_disk_is_full(small_disk: Path) -> None:
-    journal = Journal(small_disk / "journal.db", bytes_max=_PLENTY, idempotency_window_days=7, free_bytes_min=8_000_000)
+    journal = SqliteJournal(
+        small_disk / "journal.db", bytes_max=_PLENTY, idempotency_window_days=7, free_bytes_min=8_000_000
+    )
     journal.start()
     answered, error = append_until_refused(journal)
-    assert (error.reason, error.retry_after_s) == (Reason.OVERLOADED, 5.0)
+    assert (type(error), error.retry_after_s) == (JournalFullError, 5.0)
     assert shutil.disk_usage(small_disk).free > 1_000_000
     assert not journal.is_accepting
-    while (block := journal.read_block(1000)) is not None:
-        journal.mark_inflight(block)
-        journal.mark_loaded(block, Settlement(Counter({"prj_a": block.row_count})))
-    (account,) = journal.read_accounts()
-    assert (account.stored, account.missing) == (answered, 0)
+    while (block := journal.take_block(lead(journal), 1000)) is not None:
+        journal.settle(lead(journal), block, Settlement(Counter({"prj_a": block.row_count})))
+    (balance,) = journal.load_balances()
+    assert (balance.stored, balance.missing) == (answered, 0)
     journal.close()
 
 
@@ -348,7 +356,7 @@ def test_a_journal_of_a_newer_server_is_not_touched(tmp_path: Path) -> None:
     open_journal(tmp_path).close()
     with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as connection:
         connection.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalError, match="newer millimetric"):
+    with pytest.raises(JournalVersionError, match="newer millimetric"):
         open_journal(tmp_path)
 
 
@@ -360,8 +368,8 @@ def test_ids_are_forgotten_after_the_window(tmp_path: Path) -> None:
     assert journal.append([NewEvent(old, b"x")]).result(5).firsts == [None]
     assert journal.append([NewEvent(old, b"x")]).result(5).firsts[0] is not None
     assert journal.append([NewEvent(again, b"x")]).result(5).firsts == [None]
-    assert journal.prune_seen(NOW + week) == 0
-    assert journal.prune_seen(NOW + 3 * week) == 1
+    assert journal.turn_window(lead(journal), NOW + week) == 0
+    assert journal.turn_window(lead(journal), NOW + 3 * week) == 1
     journal.close()
 
 

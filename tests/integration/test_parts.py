@@ -8,10 +8,10 @@ from stores import DAY, NOW, Engine, make_row
 
 from millimetric_server.api.limits import OLDEST_US
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.journal.blocks import Block, Entry
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.blocks import Block, Leadership
+from millimetric_server.journal.entries import Entry, EntryId
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.loading.block_insert import BlockInserter
 from millimetric_server.store import migrations
 from millimetric_server.store.clickhouse import ClickHouse
@@ -100,11 +100,11 @@ def test_tables_of_the_version_before_are_copied_exactly_however_often_that_is_c
                 store.command(done)
     migrations.migrate(store)
 
-    journal = Journal(tmp_path / "journal.db", bytes_max=10**9, idempotency_window_days=7)
+    journal = SqliteJournal(tmp_path / "journal.db", bytes_max=10**9, idempotency_window_days=7)
     packed = b"".join(map(pack_row, sent))
-    block = Block("token-1", [Entry(1, "prj_b", len(sent), COLUMN_COUNT, packed)], was_sent=True)
+    block = Block("token-1", [Entry(EntryId("1"), "prj_b", len(sent), COLUMN_COUNT, packed)], was_sent=True)
     for _ in range(2):
-        settlement = BlockInserter(journal, Erasures(journal), store).insert(block)
+        settlement = BlockInserter(journal, store).insert(Leadership("", ""), block)
         assert settlement.stored == {"prj_b": 60}
     journal.close()
     upgraded = Engine(None, None, store, None)  # type: ignore[arg-type]

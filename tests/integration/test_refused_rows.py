@@ -9,16 +9,15 @@ import pytest
 from reads import wait_until
 from stores import DAY, NOW, Engine, make_row, open_engine
 
-from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.journal import dead_letters
-from millimetric_server.journal.blocks import Block, Piece
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
-from millimetric_server.journal.ledger import Outcome, count_events
+from millimetric_server.journal.blocks import Block, BlockSlice
+from millimetric_server.journal.entries import NewEvent
+from millimetric_server.journal.ledger import Outcome
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, pack_row, pack_values
-from millimetric_server.journal.seen import NewEvent
-from millimetric_server.loading.block_insert import BlockInserter
+from millimetric_server.journal.sqlite.journal import SqliteJournal
+from millimetric_server.journal.sqlite.ledger import add_to_ledger
+from millimetric_server.loading.block_insert import BlockInserter, Insertion
+from millimetric_server.loading.errors import EventsDelayedError, EventsRefusedError
 
 _ADD = "ALTER TABLE events ADD CONSTRAINT good CHECK event != 'bad'"
 _DROP = "ALTER TABLE events DROP CONSTRAINT good"
@@ -47,9 +46,8 @@ def make_rows(count: int, bad: Iterable[int] = (), prefix: str = "e", **values: 
 
 def append_refused(engine: Engine, rows: Sequence[EventRow]) -> None:
     """Append rows of which some are refused, and wait for that to be told."""
-    with pytest.raises(AppError) as raised:
+    with pytest.raises(EventsRefusedError):
         engine.append(*rows)
-    assert raised.value.reason is Reason.UPSTREAM_FAILED
 
 
 def read_ids(engine: Engine) -> list[str]:
@@ -57,16 +55,19 @@ def read_ids(engine: Engine) -> list[str]:
 
 
 def read_dead_ids(engine: Engine) -> list[str]:
-    letters = engine.journal.transact(dead_letters.read).result()
+    letters = engine.journal.list_dead_letters()
     return [row["event_id"] for letter in letters for row in letter.describe()]
 
 
 def retry_all(engine: Engine) -> None:
     """Have all dead letters tried again, and wait until the loader has passed them."""
-    engine.journal.transact(lambda connection: dead_letters.ask_for_retry(connection, [], "")).result()
+    engine.journal.retry_dead_letters()
     engine.loader.notify()
     wait_until(
-        lambda: not engine.journal.read("SELECT 1 FROM dead_letters WHERE is_retried UNION ALL SELECT 1 FROM entries"),
+        lambda: (
+            not any(one.is_marked for one in engine.journal.list_dead_letters())
+            and not engine.journal.measure_backlog().entries
+        ),
         "the loader has taken the dead letters back and passed them",
     )
 
@@ -76,12 +77,12 @@ def check(engine: Engine, stored: Sequence[EventRow], dead: Sequence[EventRow], 
     assert read_ids(engine) == sorted(row.event_id for row in stored)
     assert read_dead_ids(engine) == [row.event_id for row in dead]
     assert engine.read_rollups() == engine.read_expected_rollups()
-    accounts = engine.journal.read_accounts()
-    assert all(account.missing == 0 for account in accounts)
-    assert sum(account.dead_letter for account in accounts) == len(dead)
-    assert sum(sum(account.dropped.values()) for account in accounts) == dropped
+    balances = engine.journal.load_balances()
+    assert all(balance.missing == 0 for balance in balances)
+    assert sum(balance.dead_letter for balance in balances) == len(dead)
+    assert sum(sum(balance.dropped.values()) for balance in balances) == dropped
     assert engine.journal.waiting_bytes == engine.journal.measure_backlog().bytes == 0
-    assert engine.journal.read_refusals() == {}
+    assert engine.journal._reader.fetch("SELECT * FROM refusals") == []
 
 
 @pytest.mark.parametrize(
@@ -110,19 +111,19 @@ def test_refused_rows_are_set_aside_and_loaded_once_they_may(engine: Engine, cou
 def test_a_refused_row_of_one_project_stops_no_other(engine: Engine) -> None:
     ours, theirs = make_rows(30, [7]), make_rows(30, prefix="t", project_id="prj_b")
     futures = [engine.journal.append([NewEvent(row, b"") for row in rows]) for rows in (ours, theirs)]
-    refused, stored = (engine.loader.wait_loaded(future.result(10).seq) for future in futures)
-    assert isinstance(refused.exception(30), AppError)
+    refused, stored = (engine.loader.wait_loaded(future.result(10).entries) for future in futures)
+    assert isinstance(refused.exception(30), EventsRefusedError)
     assert stored.exception(30) is None
     check(engine, stored=[row for row in ours if row.event == "good"] + theirs, dead=[ours[7]])
-    (letter,) = engine.journal.transact(dead_letters.read).result()
+    (letter,) = engine.journal.list_dead_letters()
     assert (letter.project_id, letter.reason) == ("prj_a", "VIOLATED_CONSTRAINT")
 
 
 def test_a_refused_event_sent_again_is_a_duplicate(engine: Engine) -> None:
     rows = make_rows(3, [1])
     appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(10)
-    with pytest.raises(AppError):
-        engine.loader.wait_loaded(appended.seq).result(30)
+    with pytest.raises(EventsRefusedError):
+        engine.loader.wait_loaded(appended.entries).result(30)
     appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(10)
     assert all(first is not None for first in appended.firsts)
     check(engine, stored=[rows[0], rows[2]], dead=[rows[1]])
@@ -154,12 +155,12 @@ def test_a_person_forgotten_while_a_retry_is_marked_stays_out(engine: Engine) ->
     rows = make_rows(6, [2], user_id="u")
     append_refused(engine, rows)
     engine.store.command(_DROP)
-    engine.journal.transact(lambda connection: dead_letters.ask_for_retry(connection, [], "")).result()
+    engine.journal.retry_dead_letters()
     figures = engine.erase("prj_a", user_id="u", now_us=NOW + DAY)
     assert figures["residual"] == 0
     wait_until(lambda: engine.journal.measure_backlog().rows == 0, "nothing waits")
     assert read_ids(engine) == read_dead_ids(engine) == []
-    assert all(account.missing == 0 for account in engine.journal.read_accounts())
+    assert all(balance.missing == 0 for balance in engine.journal.load_balances())
     assert engine.read_rollups() == engine.read_expected_rollups()
 
 
@@ -173,15 +174,15 @@ def test_an_entry_that_cannot_be_read_is_set_aside_whole(engine: Engine, *, is_c
         connection.execute(
             "INSERT INTO entries (rows, project_id, row_count, column_count) VALUES (?, ?, ?, ?)", damaged
         )
-        count_events(connection, "prj_b", Outcome.RECEIVED, 7)
+        add_to_ledger(connection, "prj_b", Outcome.RECEIVED, 7)
 
-    engine.journal.transact(append_damaged).result()
+    engine.journal._writer.transact(append_damaged).result()
     engine.append(*rows)
     wait_until(lambda: engine.journal.measure_backlog().rows == 0, "nothing waits")
-    (letter,) = engine.journal.transact(dead_letters.read).result()
+    (letter,) = engine.journal.list_dead_letters()
     assert (letter.row_count, letter.reason, letter.describe()) == (7, "UNREADABLE_ENTRY", [])
     assert read_ids(engine) == sorted(row.event_id for row in rows)
-    assert all(account.missing == 0 for account in engine.journal.read_accounts())
+    assert all(balance.missing == 0 for balance in engine.journal.load_balances())
     assert engine.read_rollups() == engine.read_expected_rollups()
 
 
@@ -192,19 +193,19 @@ class CutShort:
         self.engine = engine
         self.folder = folder
 
-    def run(self, rows: Sequence[EventRow], refused: Sequence[Piece], sent: Sequence[Piece]) -> None:
-        """Journal rows; note these pieces as refused and send these, then end without a checkpoint."""
-        with closing(Journal(self.folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)) as journal:
+    def run(self, rows: Sequence[EventRow], refused: Sequence[BlockSlice], sent: Sequence[BlockSlice]) -> None:
+        """Journal rows; note these slices as refused and send these, then end without a checkpoint."""
+        with closing(SqliteJournal(self.folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)) as journal:
             journal.start()
             journal.append([NewEvent(row, b"") for row in rows]).result(10)
-            block = journal.read_block(1000)
+            lead = journal.lead("test", 60)
+            block = journal.take_block(lead, 1000)
             assert block is not None
-            journal.mark_inflight(block)
-            for piece in refused:
-                journal.note_refusal(piece, "VIOLATED_CONSTRAINT", "as it was said")
-            inserter = BlockInserter(journal, Erasures(journal), self.engine.store)
-            for piece in sent:
-                assert inserter._send(block, piece, pack_piece(block, piece), {})
+            for part in refused:
+                journal.note_refusal(lead, block, part, "VIOLATED_CONSTRAINT", "as it was said")
+            inserter = BlockInserter(journal, self.engine.store)
+            for part in sent:
+                assert inserter._send(Insertion(lead, block, {}), part, pack_slice(block, part))
 
     def check_after_restart(self, stored: Sequence[EventRow], dead: Sequence[EventRow]) -> None:
         """Let a new run finish the block, then one that has nothing left to do."""
@@ -214,9 +215,9 @@ class CutShort:
                 check(again, stored, dead)
 
 
-def pack_piece(block: Block, piece: Piece) -> bytes:
+def pack_slice(block: Block, part: BlockSlice) -> bytes:
     rows = [row for entry in block.entries for row in entry.unpack()]
-    return pack_values([rows[number] for number in piece.numbers])
+    return pack_values([rows[number] for number in part.numbers])
 
 
 @pytest.fixture
@@ -226,16 +227,16 @@ def cut_short(engine: Engine, tmp_path: Path) -> CutShort:
 
 def test_refusals_of_an_earlier_run_are_honoured_with_one_half_sent(cut_short: CutShort) -> None:
     rows = make_rows(64, [40])
-    whole = Piece(0, 64)
+    whole = BlockSlice(0, 64)
     cut_short.run(rows, refused=[whole], sent=[whole.split()[0]])
     assert cut_short.engine.count("events") == 32
     cut_short.check_after_restart([row for row in rows if row.event == "good"], [rows[40]])
 
 
-def test_rows_sent_in_pieces_stay_single_when_the_constraint_is_gone_at_the_restart(cut_short: CutShort) -> None:
+def test_rows_sent_in_slices_stay_single_when_the_constraint_is_gone_at_the_restart(cut_short: CutShort) -> None:
     """The whole block would be taken now, under a token that ClickHouse has not seen."""
     rows = make_rows(64, [40])
-    whole = Piece(0, 64)
+    whole = BlockSlice(0, 64)
     left, right = whole.split()
     cut_short.run(rows, refused=[whole, right], sent=[left, right.split()[1]])
     cut_short.engine.store.command(_DROP)
@@ -244,14 +245,14 @@ def test_rows_sent_in_pieces_stay_single_when_the_constraint_is_gone_at_the_rest
 
 def test_a_row_noted_as_refused_stays_so_after_the_restart(cut_short: CutShort) -> None:
     rows = make_rows(4, [1])
-    cut_short.run(rows, refused=[Piece(0, 4), Piece(0, 2), Piece(1, 1)], sent=[Piece(0, 1)])
+    cut_short.run(rows, refused=[BlockSlice(0, 4), BlockSlice(0, 2), BlockSlice(1, 1)], sent=[BlockSlice(0, 1)])
     cut_short.engine.store.command(_DROP)
     cut_short.check_after_restart([rows[0], *rows[2:]], [rows[1]])
 
 
 def test_a_block_sent_whole_before_the_restart_is_stored_once(cut_short: CutShort) -> None:
     rows = make_rows(64)
-    cut_short.run(rows, refused=[], sent=[Piece(0, 64)])
+    cut_short.run(rows, refused=[], sent=[BlockSlice(0, 64)])
     cut_short.check_after_restart(rows, [])
 
 
@@ -260,11 +261,11 @@ def test_a_row_that_a_roll_up_refuses_waits_and_is_stored_once(engine: Engine) -
     engine.store.command(_DROP)
     engine.store.command("ALTER TABLE daily_rollup ADD CONSTRAINT good CHECK event != 'bad'")
     rows = make_rows(30, [7])
-    with pytest.raises(AppError):
+    with pytest.raises(EventsDelayedError):
         engine.append(*rows)
     wait_until(lambda: engine.count("events") == 30, "the events are in")
-    (account,) = engine.journal.read_accounts()
-    assert (account.journaled, account.dead_letter, account.stored) == (30, 0, 0)
+    (balance,) = engine.journal.load_balances()
+    assert (balance.journaled, balance.dead_letter, balance.stored) == (30, 0, 0)
     engine.store.command("ALTER TABLE daily_rollup DROP CONSTRAINT good")
     wait_until(lambda: engine.journal.measure_backlog().rows == 0, "the block is loaded")
     check(engine, rows, [])

@@ -4,9 +4,9 @@ import dataclasses
 
 from stores import DAY, NOW, Engine, make_row
 
-from millimetric_server.journal.blocks import Block, Entry
+from millimetric_server.journal.blocks import Block, Leadership
+from millimetric_server.journal.entries import Entry, EntryId, NewEvent
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row
-from millimetric_server.journal.seen import NewEvent
 from millimetric_server.loading.block_insert import BlockInserter
 from millimetric_server.reclassify.work_tables import WorkTables
 from millimetric_server.store import migrations
@@ -43,9 +43,9 @@ def test_a_repeated_id_is_stored_once_and_answered_like_the_first(engine: Engine
 def test_a_block_that_is_sent_twice_is_counted_once(engine: Engine) -> None:
     """As after a crash between the insert and its checkpoint."""
     packed = b"".join(pack_row(make_row(event_id=f"b{number}")) for number in range(3))
-    block = Block("token-10-12", [Entry(10, "prj_a", 3, COLUMN_COUNT, packed)])
-    engine.loader._inserter.insert(block)
-    engine.loader._inserter.insert(dataclasses.replace(block, was_sent=True))
+    block = Block("token-10-12", [Entry(EntryId("10"), "prj_a", 3, COLUMN_COUNT, packed)])
+    engine.loader._inserter.insert(Leadership("", ""), block)
+    engine.loader._inserter.insert(Leadership("", ""), dataclasses.replace(block, was_sent=True))
     assert engine.count("events") == 3
     assert engine.read_rollups() == engine.read_expected_rollups()
 
@@ -73,15 +73,15 @@ def test_rows_that_are_there_are_left_out_of_a_block_that_was_sent_before(engine
     engine.loader.close(10)
     rows = [make_row(event_id=f"{n}", timestamp=NOW - n % 2 * 60 * DAY, session_id=f"s{n % 2}") for n in range(20)]
     engine.journal.append([NewEvent(row, b"") for row in rows]).result(30)
-    block = engine.journal.read_block(100)
-    assert block is not None
-    engine.journal.mark_inflight(block)
+    lead = engine.journal.lead("test", 60)
+    assert lead is not None
+    assert engine.journal.take_block(lead, 100) is not None
     there = b"".join(pack_row(row) for row in rows[::2])
     engine.store.insert_block(Insert("events", COLUMN_NAMES, FORMAT, there, "another token"))
-    again = engine.journal.read_block(100)
+    again = engine.journal.take_block(lead, 100)
     assert again is not None
     assert again.was_sent
-    settlement = BlockInserter(engine.journal, engine.erasures, engine.store).insert(again)
+    settlement = BlockInserter(engine.journal, engine.store).insert(lead, again)
     assert settlement.stored == {"prj_a": 20}
     assert engine.count("events") == 20
     assert engine.read_rollups() == engine.read_expected_rollups()
@@ -119,7 +119,7 @@ def test_late_replays_of_a_forgotten_person_stay_out_and_new_events_come_in(engi
         make_row(event_id="another", user_id="v", anonymous_id="phone", timestamp=NOW - DAY, received_at=NOW + 2000),
     )
     assert {row[0] for row in engine.store.query("SELECT event_id FROM events")} == {"new", "another"}
-    (account,) = engine.journal.read_accounts()
+    (account,) = engine.journal.load_balances()
     assert account.dropped == {"forgotten": 2}
     assert account.missing == 0
     assert engine.read_rollups() == engine.read_expected_rollups()

@@ -18,10 +18,10 @@ from typing import Any
 
 from millimetric_server.backup import take
 from millimetric_server.cli import main as run_command
-from millimetric_server.journal import database
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
-from millimetric_server.loading.loader import Loader
+from millimetric_server.journal.sqlite import writer_thread
+from millimetric_server.journal.sqlite.blocks import Blocks
+from millimetric_server.journal.sqlite.erasures import SqliteErasures
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.rollups import ROLLUPS, read_rollup_statement
 from millimetric_server.store.statements import read_statement
@@ -125,8 +125,8 @@ def replace_seams(crash: Crash) -> None:
     _watch_commits(passes)
     _watch_inserts(passes)
     _watch_commands(passes)
-    _watch_entry(passes, Loader, "_load", "before-load")
-    _watch_entry(passes, Erasures, "mark_done", "erasure-before-done")
+    _watch_entry(passes, Blocks, "_name", "before-load")
+    _watch_entry(passes, SqliteErasures, "finish", "erasure-before-done")
     _watch_entry(passes, take, "copy_file", "backup-during-copy")
 
 
@@ -168,8 +168,8 @@ def _watch_commits(passes: _Passes) -> None:
 
         return commit
 
-    _replace(Journal, "_append_all", make_append)
-    _replace(database, "commit", make_commit)
+    _replace(SqliteJournal, "_append_all", make_append)
+    _replace(writer_thread, "commit", make_commit)
 
 
 def _watch_inserts(passes: _Passes) -> None:

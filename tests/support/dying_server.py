@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from millimetric_server.cli import main as run_command
-from millimetric_server.journal.database import Writer
+from millimetric_server.journal.sqlite.writer_thread import WriterThread
 from millimetric_server.loading.loader import Loader
 
-SEAMS: dict[str, tuple[type[Any], str]] = {"journal-writer": (Writer, "_write"), "loader": (Loader, "_take_turn")}
+SEAMS: dict[str, tuple[type[Any], str]] = {"journal-writer": (WriterThread, "_write"), "loader": (Loader, "_take_turn")}
 
 
 def _let_die(sign: Path, kind: type[Any], name: str) -> None:

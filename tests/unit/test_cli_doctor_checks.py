@@ -15,7 +15,7 @@ from mmdb_writer import write_mmdb
 from millimetric_server.cli import main
 from millimetric_server.cli.doctor import services as doctor_services
 from millimetric_server.config import Settings
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.server_secrets import load_secrets
 
 Examine = Callable[..., tuple[int, dict[str, dict[str, str]]]]
@@ -103,7 +103,7 @@ def test_secrets_that_are_gone_though_there_is_a_journal(examine: Examine, tmp_p
 
 def make_journal(tmp_path: Path) -> Path:
     path = tmp_path / "data" / "journal.db"
-    journal = Journal(path, bytes_max=1000, idempotency_window_days=7)
+    journal = SqliteJournal(path, bytes_max=1000, idempotency_window_days=7)
     journal.start()
     journal.close()
     return path

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.journal.database import Writer
+from millimetric_server.journal.errors import JournalUnavailableError
+from millimetric_server.journal.sqlite.writer_thread import WriterThread
 from millimetric_server.process.workers import Worker, WorkerDiedError, complete, fail, make_promise
 
 _WAIT_S = 10
@@ -29,13 +29,13 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 @pytest.fixture
-def writer(connection: sqlite3.Connection) -> Iterator[Writer[Any]]:
-    made: Writer[Any] = Writer(connection, _append_all, on_rollback=lambda: None)
+def writer(connection: sqlite3.Connection) -> Iterator[WriterThread[Any]]:
+    made: WriterThread[Any] = WriterThread(connection, _append_all, on_rollback=lambda: None)
     yield made
     made.close()
 
 
-def start_with(writer: Writer[Any], *items: Any) -> list["Future[Any]"]:
+def start_with(writer: WriterThread[Any], *items: Any) -> list["Future[Any]"]:
     """Let all the items wait before the writer begins, so that they are one group."""
     waiting = [writer.append(item) for item in items]
     writer.start()
@@ -65,7 +65,7 @@ def test_completing_survives_whatever_a_caller_did(touched: Any) -> None:
         future.set_result(1)
 
 
-def test_a_caller_that_gives_up_stops_no_other(writer: Writer[Any]) -> None:
+def test_a_caller_that_gives_up_stops_no_other(writer: WriterThread[Any]) -> None:
     given_up, other = start_with(writer, "a", "b")
     given_up.cancel()
     assert other.result(_WAIT_S) == "b"
@@ -74,7 +74,7 @@ def test_a_caller_that_gives_up_stops_no_other(writer: Writer[Any]) -> None:
 
 @pytest.mark.parametrize("bad", [object(), None, "\ud800"], ids=["type", "constraint", "surrogate"])
 def test_a_write_that_can_not_be_carried_out_fails_alone(
-    writer: Writer[Any], connection: sqlite3.Connection, bad: Any
+    writer: WriterThread[Any], connection: sqlite3.Connection, bad: Any
 ) -> None:
     before, failed, after = start_with(writer, "a", bad, "b")
     assert [before.result(_WAIT_S), after.result(_WAIT_S)] == ["a", "b"]
@@ -84,19 +84,20 @@ def test_a_write_that_can_not_be_carried_out_fails_alone(
     assert connection.execute("SELECT item FROM items").fetchall() == [("a",), ("b",)]
 
 
-def test_the_disk_fails_the_whole_group_once(writer: Writer[Any], connection: sqlite3.Connection) -> None:
+def test_the_disk_fails_the_whole_group_once(writer: WriterThread[Any], connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
     for refused in start_with(writer, "a", "b"):
-        with pytest.raises(AppError) as caught:
+        with pytest.raises(JournalUnavailableError):
             refused.result(_WAIT_S)
-        assert caught.value.reason is Reason.OVERLOADED
     assert writer.is_failing
     connection.execute("PRAGMA query_only = OFF")
     assert writer.append("c").result(_WAIT_S) == "c"
     assert not writer.is_failing
 
 
-def test_a_dead_writer_answers_everybody_and_says_so(writer: Writer[Any], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_dead_writer_answers_everybody_and_says_so(
+    writer: WriterThread[Any], caplog: pytest.LogCaptureFixture
+) -> None:
     reported = threading.Event()
     writer.worker.on_death = lambda _name: reported.set()
     in_hand = writer.transact(die)
@@ -104,9 +105,8 @@ def test_a_dead_writer_answers_everybody_and_says_so(writer: Writer[Any], caplog
     assert reported.wait(_WAIT_S)
     with pytest.raises(WorkerDiedError):
         in_hand.result(_WAIT_S)
-    with pytest.raises(AppError) as caught:
+    with pytest.raises(JournalUnavailableError):
         writer.append("late").result(_WAIT_S)
-    assert caught.value.reason is Reason.OVERLOADED
     assert writer.worker.has_died
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
 

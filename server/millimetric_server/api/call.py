@@ -11,8 +11,7 @@ from millimetric_server.config import Network
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Key, KeyKind, Project
 from millimetric_server.enrich.geo import CountryReader
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.port import Erasures, Journal
 from millimetric_server.loading.loader import Loader
 from millimetric_server.process.workers import Worker
 from millimetric_server.server_secrets import ServerSecrets
@@ -53,7 +52,7 @@ class Deps:
     @property
     def workers(self) -> tuple[Worker, ...]:
         """The threads without which the server can't go on."""
-        return self.journal.worker, self.loader.worker
+        return *self.journal.workers, self.loader.worker
 
 
 class Streaming(Enum):

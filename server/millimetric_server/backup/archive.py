@@ -24,7 +24,7 @@ class BackupError(Exception):
     """A backup or restore can't go on; the message says why and what to do."""
 
 
-class FileEntry(msgspec.Struct, frozen=True):
+class ArchivedFile(msgspec.Struct, frozen=True):
     """A file of the archive."""
 
     bytes: int
@@ -52,7 +52,7 @@ class Manifest(msgspec.Struct, frozen=True):
     control: str  # "sqlite", or what is left out and has to be saved by its own tools
     counts: Counts
     links: dict[str, str]  # of the engine: symbolic link to its target, both relative
-    files: dict[str, FileEntry]
+    files: dict[str, ArchivedFile]
 
     @property
     def bytes(self) -> int:
@@ -92,7 +92,7 @@ def create_file(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb")
 
 
-def copy_file(source: Path, target: Path, advance: Advance) -> FileEntry:
+def copy_file(source: Path, target: Path, advance: Advance) -> ArchivedFile:
     """Copy a file and hash what was copied."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb", buffering=0) as reader, create_file(target) as writer:
@@ -101,11 +101,11 @@ def copy_file(source: Path, target: Path, advance: Advance) -> FileEntry:
             writer.write(piece)
             size += len(piece)
             advance(len(piece))
-    return FileEntry(size, digest.hexdigest())
+    return ArchivedFile(size, digest.hexdigest())
 
 
-def hash_file(path: Path) -> FileEntry:
+def hash_file(path: Path) -> ArchivedFile:
     """Measure and hash a file."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256")
-    return FileEntry(path.stat().st_size, digest.hexdigest())
+    return ArchivedFile(path.stat().st_size, digest.hexdigest())

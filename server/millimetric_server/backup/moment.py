@@ -6,7 +6,6 @@ hard links. Acknowledging goes on.
 
 import contextlib
 import shutil
-import sqlite3
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,8 +16,9 @@ from sqlalchemy import make_url
 
 from millimetric_server.backup.archive import BackupError, Counts
 from millimetric_server.config import Settings
-from millimetric_server.journal.journal import Journal
-from millimetric_server.journal.ledger import read_accounts
+from millimetric_server.journal.port import Journal
+from millimetric_server.journal.sqlite.snapshot import JournalSnapshot
+from millimetric_server.process.sqlite_snapshot import SqliteSnapshot
 from millimetric_server.store.clickhouse import ClickHouse
 
 _FROZEN = "millimetric_backup_"  # FREEZE escapes nothing of it
@@ -28,8 +28,8 @@ _FROZEN = "millimetric_backup_"  # FREEZE escapes nothing of it
 class Moment:
     """What is held of one moment, until it is released."""
 
-    journal: sqlite3.Connection
-    control: sqlite3.Connection | None
+    journal: JournalSnapshot
+    control: SqliteSnapshot | None
     counts: Counts
     journal_version: int
     schema_version: int
@@ -39,9 +39,9 @@ class Moment:
 
     def release(self) -> None:
         """Let go of everything."""
-        self.journal.close()
+        self.journal.release()
         if self.control is not None:
-            self.control.close()
+            self.control.release()
         shutil.rmtree(self.frozen, ignore_errors=True)
 
 
@@ -67,12 +67,14 @@ def fix_moment(settings: Settings, journal: Journal, store: ClickHouse) -> Momen
     engine = read_engine_folder(settings)
     journal.flush_notes()
     with contextlib.ExitStack() as undo:
-        held = _hold(settings.data_path / "journal.db", undo)
-        ((loaded, inflight),) = held.execute("SELECT loaded, inflight FROM loader_position").fetchall()
-        if inflight > loaded:
+        held = JournalSnapshot(settings.data_path / "journal.db")
+        undo.callback(held.release)
+        if held.is_in_flight:
             raise BackupError("A block of events is on its way into ClickHouse and was not confirmed: try again later.")
         control_file = find_control_file(settings)
-        control = None if control_file is None else _hold(control_file, undo)
+        control = None if control_file is None else SqliteSnapshot(control_file)
+        if control is not None:
+            undo.callback(control.release)
         name = _FROZEN + uuid.uuid4().hex
         frozen = engine / "shadow" / name
         undo.callback(shutil.rmtree, frozen, ignore_errors=True)
@@ -80,17 +82,17 @@ def fix_moment(settings: Settings, journal: Journal, store: ClickHouse) -> Momen
             "SELECT name FROM system.tables WHERE database = currentDatabase() AND engine LIKE '%MergeTree'"
         ):
             store.command(f"ALTER TABLE `{table}` FREEZE WITH NAME '{name}'")
-        accounts = read_accounts(held)
+        balances = held.load_balances()
         moment = Moment(
             held,
             control,
             Counts(
-                received=sum(one.received for one in accounts),
-                stored=sum(one.stored for one in accounts),
-                waiting=sum(one.journaled for one in accounts),
-                projects=len(accounts),
+                received=sum(one.received for one in balances),
+                stored=sum(one.stored for one in balances),
+                waiting=sum(one.journaled for one in balances),
+                projects=len(balances),
             ),
-            journal_version=held.execute("PRAGMA user_version").fetchone()[0],
+            journal_version=held.version,
             schema_version=store.query("SELECT max(version) FROM schema_migrations")[0][0],
             frozen=frozen,
         )
@@ -112,18 +114,6 @@ def list_frozen(moment: Moment) -> Iterator[tuple[str, Path]]:
     for path in sorted(moment.frozen.rglob("*")):
         if path.is_file():
             yield str(path.relative_to(moment.frozen)), path
-
-
-def _hold(path: Path, undo: contextlib.ExitStack) -> sqlite3.Connection:
-    """Open a database and hold its present state. The write-ahead log grows until it is let go."""
-    # Held by the loader's thread, copied and let go by another.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None, check_same_thread=False
-    )
-    undo.callback(connection.close)
-    connection.execute("BEGIN")
-    connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return connection
 
 
 def _read_definitions(engine: Path, database: str, store: ClickHouse, moment: Moment) -> None:

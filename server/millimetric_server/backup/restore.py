@@ -1,11 +1,7 @@
 """Puts a backup into an empty data folder: checked file by file, and complete or not begun."""
 
 import shutil
-import sqlite3
-from contextlib import closing
 from pathlib import Path
-
-import uuid_utils
 
 from millimetric_server.backup.archive import (
     CONTROL,
@@ -13,15 +9,16 @@ from millimetric_server.backup.archive import (
     JOURNAL,
     SECRETS,
     Advance,
+    ArchivedFile,
     BackupError,
-    FileEntry,
     Manifest,
     copy_file,
     read_manifest,
 )
 from millimetric_server.backup.moment import find_control_file, read_engine_folder
 from millimetric_server.config import ConfigError, Settings
-from millimetric_server.journal.migrations import SCHEMA_VERSION
+from millimetric_server.journal.sqlite.migrations import SCHEMA_VERSION
+from millimetric_server.journal.sqlite.snapshot import renew_identity
 from millimetric_server.process.folders import sync_file_system, sync_folder
 from millimetric_server.store.migrations import read_migrations
 
@@ -57,7 +54,7 @@ def restore_backup(archive: Path, settings: Settings, advance: Advance) -> Manif
     draft.mkdir(0o700)
     try:
         _copy(archive, manifest, draft, advance)
-        _rename_journal(draft / JOURNAL)
+        renew_identity(draft / JOURNAL)
         for name, target in manifest.links.items():
             link = draft / name
             link.parent.mkdir(parents=True, exist_ok=True)
@@ -106,24 +103,11 @@ def _copy(archive: Path, manifest: Manifest, draft: Path, advance: Advance) -> N
         try:
             found = copy_file(archive / name, draft / name, advance)
         except FileNotFoundError:
-            found = FileEntry(0, "")
+            found = ArchivedFile(0, "")
         if found != wanted:
             raise BackupError(
                 f"{archive / name} is not what was saved: the backup is damaged, and nothing was restored."
             )
-
-
-def _rename_journal(path: Path) -> None:
-    """Give the journal another identity: for tokens of its blocks, and as the one that may load."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as journal:
-        journal.execute("BEGIN IMMEDIATE")
-        journal.execute("UPDATE loader_position SET journal_id = ?", (str(uuid_utils.uuid7()),))
-        if journal.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'identity'").fetchone():
-            journal.execute("DELETE FROM identity")  # the next start makes one
-        journal.execute("COMMIT")
-        journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def _remove(path: Path) -> None:

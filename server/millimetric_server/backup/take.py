@@ -3,26 +3,24 @@
 import logging
 import os
 import shutil
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from millimetric_server import __version__
-from millimetric_server.api.errors import AppError
 from millimetric_server.backup.archive import (
     CONTROL,
     ENGINE,
     FORMAT,
     JOURNAL,
     SECRETS,
+    ArchivedFile,
     BackupError,
-    FileEntry,
     Manifest,
     copy_file,
     create_file,
@@ -31,16 +29,17 @@ from millimetric_server.backup.archive import (
 )
 from millimetric_server.backup.moment import Moment, fix_moment, list_frozen, read_engine_folder
 from millimetric_server.config import Settings
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.port import Journal
+from millimetric_server.loading.errors import EventsDelayedError
 from millimetric_server.loading.loader import Loader
 from millimetric_server.process.folders import sync_file_system, sync_folder
+from millimetric_server.process.sqlite_snapshot import SqliteSnapshot
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
 
 log = logging.getLogger(__name__)
 
 _UNFINISHED = "UNFINISHED"
-_PAGES_A_STEP = 256
 _LOADER_PATIENCE_S = 120.0
 _NICENESS = 10
 _MIB = 1024**2
@@ -124,7 +123,7 @@ def _fix(source: Source) -> tuple[Moment, float]:
     promise = source.loader.run_between_blocks(fix)
     try:
         return promise.result(_LOADER_PATIENCE_S), took_s
-    except AppError as error:
+    except EventsDelayedError as error:
         raise BackupError(f"The server loads no events at present: {error}") from error
     except StoreUnavailableError as error:
         raise BackupError(f"The engine could not hold its parts for the backup: {error}") from error
@@ -138,8 +137,10 @@ def _fix(source: Source) -> tuple[Moment, float]:
 
 def _copy(settings: Settings, moment: Moment, partial: Path, report: Report) -> Manifest:
     frozen = list(list_frozen(moment))
-    databases = {JOURNAL: moment.journal} | ({CONTROL: moment.control} if moment.control is not None else {})
-    total = sum(path.stat().st_size for _, path in frozen) + sum(map(_measure, databases.values()))
+    databases: dict[str, SqliteSnapshot] = {JOURNAL: moment.journal}
+    if moment.control is not None:
+        databases[CONTROL] = moment.control
+    total = sum(path.stat().st_size for _, path in frozen) + sum(held.bytes for held in databases.values())
     if (free := shutil.disk_usage(partial).free) < total + _SPARE_BYTES:
         raise BackupError(
             f"The backup takes {total / _MIB:,.0f} MiB, and {partial.parent} has {free / _MIB:,.0f} free."
@@ -151,9 +152,11 @@ def _copy(settings: Settings, moment: Moment, partial: Path, report: Report) -> 
         done += size
         report(min(done, total), total)
 
-    files: dict[str, FileEntry] = {}
-    for name, connection in databases.items():
-        files[name] = _copy_database(connection, partial / name, advance)
+    files: dict[str, ArchivedFile] = {}
+    for name, held in databases.items():
+        create_file(partial / name).close()
+        held.copy_to(partial / name, advance)
+        files[name] = hash_file(partial / name)
     if (secrets := settings.data_path / SECRETS).exists():
         files[SECRETS] = copy_file(secrets, partial / SECRETS, advance)
     for name, path in frozen:
@@ -174,24 +177,3 @@ def _copy(settings: Settings, moment: Moment, partial: Path, report: Report) -> 
         links={f"{ENGINE}/{name}": target for name, target in moment.links.items()},
         files=files,
     )
-
-
-def _measure(connection: sqlite3.Connection) -> int:
-    (pages,), (size,) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-    return int(pages) * int(size)
-
-
-def _copy_database(held: sqlite3.Connection, target: Path, advance: Callable[[int], None]) -> FileEntry:
-    """Copy the state that the connection holds, in steps; writers go on meanwhile."""
-    (size,) = held.execute("PRAGMA page_size").fetchone()
-    left: int | None = None
-
-    def progress(_status: int, remaining: int, pages: int) -> None:
-        nonlocal left
-        advance(((pages if left is None else left) - remaining) * size)
-        left = remaining
-
-    create_file(target).close()
-    with closing(sqlite3.connect(target, isolation_level=None)) as copy:
-        held.backup(copy, pages=_PAGES_A_STEP, progress=progress, sleep=0)
-    return hash_file(target)

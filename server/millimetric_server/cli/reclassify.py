@@ -1,7 +1,6 @@
 """`millimetric reclassify`: a project's history through another rule set."""
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +16,8 @@ from millimetric_server.cli.tables import open_console, print_table
 from millimetric_server.config import Settings
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import Project
+from millimetric_server.journal.errors import JournalFileError
+from millimetric_server.journal.sqlite.operator_journal import measure_backlog
 from millimetric_server.process.folder_lock import FolderError, FolderInUseError, lock_engine
 from millimetric_server.reclassify.reclassify import Progress as Tell
 from millimetric_server.reclassify.reclassify import Scope, Tally, count_pending, reclassify, survey
@@ -109,10 +110,8 @@ def _count_waiting(settings: Settings) -> int:
     if not path.exists():
         return 0
     try:
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
-            ((count,),) = journal.execute("SELECT coalesce(sum(row_count), 0) FROM entries")
-            return int(count)
-    except sqlite3.Error:
+        return measure_backlog(path).rows
+    except JournalFileError:
         return 0
 
 

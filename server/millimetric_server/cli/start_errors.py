@@ -2,13 +2,12 @@
 
 import errno
 import shutil
-import sqlite3
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from millimetric_server.config import ConfigError, Settings
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
-from millimetric_server.journal.migrations import JournalError
+from millimetric_server.journal.errors import JournalError
 from millimetric_server.process.folder_lock import FolderError
 from millimetric_server.process.workers import WorkerDiedError
 from millimetric_server.store.deduplication import DeduplicationError
@@ -27,7 +26,6 @@ PLANNED = (
     SchemaError,
     StoreUnavailableError,
     WorkerDiedError,
-    sqlite3.Error,
     OSError,
 )
 _FULL_BYTES = 1024 * 1024
@@ -49,8 +47,6 @@ def explain(error: Exception, settings: Settings) -> str:
         return _explain_engine(settings)
     if isinstance(error, ControlUnavailableError):
         return f"{error} Start it, or correct --database-url (MILLIMETRIC_DATABASE_URL)."
-    if isinstance(error, sqlite3.Error):
-        return f"The journal {settings.data_path / 'journal.db'} can't be written: {error}. See docs/operations.md."
     return str(error)
 
 

@@ -17,6 +17,7 @@ from millimetric_server.api.call import Call, Deps, Streaming
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import Message
 from millimetric_server.api.pending import Pending, PendingCoroutine
+from millimetric_server.doors.failures import translate
 from millimetric_server.doors.metrics import count_request
 from millimetric_server.enrich.privacy import client_ip
 from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
@@ -95,6 +96,7 @@ async def read_piece(call: Call, export: ExportReader) -> Reply[bytes]:
 
 def note_failure(call: Call, failure: Exception) -> AppError:
     """Log why a call failed; returns what its caller is told."""
+    failure = translate(failure)
     if not isinstance(failure, AppError):
         log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
         return make_internal_error(call.request_id)

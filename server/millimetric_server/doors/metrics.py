@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from millimetric_server.api.call import Deps
-from millimetric_server.journal.ledger import Account
+from millimetric_server.journal.ledger import Balance
 from millimetric_server.shares.places import Places
 from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.rollups import ROLLUPS
@@ -51,7 +51,7 @@ class ServerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics as they are now."""
-        yield from _describe_accounts(self._deps.journal.read_accounts())
+        yield from _describe_balances(self._deps.journal.load_balances())
         gauges = (
             ("journal_bytes", "Size of the events that wait for ClickHouse.", self._deps.journal.waiting_bytes),
             (
@@ -106,7 +106,7 @@ def _describe_inspection(inspection: Inspection) -> Iterable[Metric]:
     )
 
 
-def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
+def _describe_balances(balances: Sequence[Balance]) -> Iterable[Metric]:
     """The ledger: in each answer, received is the sum of all the others."""
     by_project: tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...] = (
         (CounterMetricFamily, "events_received", "Events of decoded requests.", "received"),
@@ -117,8 +117,8 @@ def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
     )
     for family, name, text, field in by_project:
         metric = family(f"millimetric_{name}", text, labels=("project",))
-        for account in accounts:
-            metric.add_metric((account.project_id,), getattr(account, field))
+        for balance in balances:
+            metric.add_metric((balance.project_id,), getattr(balance, field))
         yield metric
     by_reason = (
         ("events_rejected", "Events that were refused, by reason.", "rejected"),
@@ -126,9 +126,9 @@ def _describe_accounts(accounts: Sequence[Account]) -> Iterable[Metric]:
     )
     for name, text, field in by_reason:
         counter = CounterMetricFamily(f"millimetric_{name}", text, labels=("project", "reason"))
-        for account in accounts:
-            for reason, events in getattr(account, field).items():
-                counter.add_metric((account.project_id, reason), events)
+        for balance in balances:
+            for reason, events in getattr(balance, field).items():
+                counter.add_metric((balance.project_id, reason), events)
         yield counter
 
 

@@ -22,9 +22,8 @@ from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent
 from millimetric_server.journal import ledger
-from millimetric_server.journal.journal import Appended
-from millimetric_server.journal.seen import FirstAnswer, NewEvent
-from millimetric_server.loading.loader import make_refused
+from millimetric_server.journal.entries import Appended, FirstAnswer, NewEvent
+from millimetric_server.loading.errors import EventsRefusedError
 
 MICROSECONDS_A_DAY = 86_400_000_000
 _encode = msgspec.msgpack.Encoder().encode
@@ -52,20 +51,21 @@ async def store_events(
 ) -> tuple[list[EventRow], Appended]:
     """Enrich and append the events; returns once they are durable, or stored when that was asked for.
 
-    Raises AppError overloaded: nothing was stored, also when the project has too many calls that wait for the store.
+    Raises NotAppendedError, or AppError overloaded when too many calls of the project wait for the store: nothing was
+    stored. While it waits for the store, it raises EventsDelayedError and EventsRefusedError.
     """
     if ack is not Ack.STORED:
         return await _append(events, call, deps)
     with deps.loader.waiters.hold(call.project.project_id):
         rows, appended = await _append(events, call, deps)
-        await Pending(deps.loader.wait_loaded(appended.seq))
+        await Pending(deps.loader.wait_loaded(appended.entries))
         repeated = {
             (row.event_id, first.received_at)
             for row, first in zip(rows, appended.firsts, strict=True)
             if first is not None
         }
         if repeated and await Pending(deps.journal.find_dead_letters(call.project.project_id, repeated)):
-            raise make_refused()
+            raise EventsRefusedError
     return rows, appended
 
 

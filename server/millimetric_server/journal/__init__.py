@@ -1,1 +1,1 @@
-"""The durable log between a write's answer and ClickHouse, with the idempotency index and the erasures."""
+"""The journal: the durable log between acknowledgement and store. port.py says what it promises, sqlite/ keeps it."""

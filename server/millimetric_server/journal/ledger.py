@@ -5,22 +5,11 @@ received = stored + duplicate + rejected + dropped + what waits in the journal +
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from sqlite3 import Connection
 
-_COUNT = (
-    "INSERT INTO ledger VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (project_id, outcome, reason) DO UPDATE SET events = events + excluded.events"
-)
-# One statement, hence one snapshot. What waits and the dead letters are counted where they lie, not in the ledger.
-_READ = """
-SELECT project_id, outcome, reason, events FROM ledger
-UNION ALL SELECT project_id, 'journaled', '', sum(row_count) FROM entries GROUP BY project_id
-UNION ALL SELECT project_id, 'dead_letter', '', sum(row_count) FROM dead_letters GROUP BY project_id
-"""
-
+from millimetric_server.journal.entries import Backlog
 
 FORGOTTEN = "forgotten"  # why rows of forgotten people were dropped
 
@@ -35,8 +24,8 @@ class Outcome(StrEnum):
     DROPPED = "dropped"
 
 
-@dataclass(slots=True)
-class Account:
+@dataclass(frozen=True, slots=True)
+class Balance:
     """The events of one project by what became of them; `rejected` and `dropped` by reason."""
 
     project_id: str
@@ -45,8 +34,8 @@ class Account:
     duplicate: int = 0
     journaled: int = 0
     dead_letter: int = 0
-    rejected: dict[str, int] = field(default_factory=dict)
-    dropped: dict[str, int] = field(default_factory=dict)
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    dropped: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -55,22 +44,15 @@ class Account:
         return self.received - known - sum(self.rejected.values()) - sum(self.dropped.values())
 
 
-def count_events(connection: Connection, project_id: str, outcome: Outcome, events: int, reason: str = "") -> None:
-    """Add to the ledger, in the transaction that makes it true."""
-    if events:
-        connection.execute(_COUNT, (project_id, outcome, reason, events))
+@dataclass(frozen=True, slots=True)
+class JournalStatus:
+    """The whole journal in one snapshot. `is_in_flight`: a block was taken and is not settled."""
 
-
-def read_accounts(connection: Connection) -> list[Account]:
-    """Read the accounts of all projects in one snapshot."""
-    accounts: dict[str, Account] = {}
-    for project_id, outcome, reason, events in connection.execute(_READ).fetchall():
-        account = accounts.setdefault(project_id, Account(project_id))
-        if reason:
-            getattr(account, outcome)[reason] = events
-        else:
-            setattr(account, outcome, events)
-    return [accounts[project_id] for project_id in sorted(accounts)]
+    balances: Sequence[Balance]
+    backlog: Backlog
+    is_in_flight: bool
+    dead_letter_events: int
+    marked_events: int  # of those, so many are to be tried again
 
 
 class Notes:

@@ -1,21 +1,26 @@
 """Moves events from the journal into ClickHouse: in order, in blocks, each exactly once."""
 
+import contextlib
 import logging
 import random
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.journal.blocks import Block
-from millimetric_server.journal.erasures import Erasures
-from millimetric_server.journal.journal import Journal
+import uuid_utils
+
+from millimetric_server.journal.blocks import Block, Leadership
+from millimetric_server.journal.entries import EntryId
+from millimetric_server.journal.errors import JournalError, LeadershipLostError
+from millimetric_server.journal.port import Journal
+from millimetric_server.loading.actions import Actions
 from millimetric_server.loading.block_insert import BlockInserter
+from millimetric_server.loading.errors import EventsDelayedError
+from millimetric_server.loading.stored_waits import StoredWaits
 from millimetric_server.privacy.eraser import run_erasure
-from millimetric_server.process.workers import Worker, complete, fail, make_promise
+from millimetric_server.process.workers import Worker, fail, make_promise
 from millimetric_server.shares.places import Places
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.deduplication import DeduplicationError, ensure_windows
@@ -34,7 +39,7 @@ _BACKOFF_MAX_S = 5.0
 _TICK_S = 1.0
 _FIRST_TRY_S = 2.0
 _PRUNE_EVERY_S = 60.0
-_REFUSED_MAX = 10_000
+_LEASE_S = 30.0
 _INSPECTION_S = 0.05  # a turn
 
 
@@ -44,7 +49,6 @@ class Loader:
     def __init__(
         self,
         journal: Journal,
-        erasures: Erasures,
         store: ClickHouse,
         *,
         flush_interval_ms: int,
@@ -54,9 +58,9 @@ class Loader:
     ) -> None:
         """`waiters` are the places for calls that wait until ClickHouse holds their events."""
         self._journal = journal
-        self._erasures = erasures
+        self._erasures = journal.erasures
         self._store = store
-        self._inserter = BlockInserter(journal, erasures, store)
+        self._inserter = BlockInserter(journal, store)
         self.inspection = inspection
         self._flush_interval_s = flush_interval_ms / 1000
         self._block_rows_max = block_rows_max
@@ -65,14 +69,13 @@ class Loader:
         self._has_work = True
         self._is_urgent = False
         self._is_closing = self._is_given_up = False
-        self._loaded_seq = 0
-        self._waiting: list[tuple[int, Future[None]]] = []
-        self._actions: deque[tuple[Callable[[], Any], Future[Any]]] = deque()
-        self._refused_seqs: deque[int] = deque(maxlen=_REFUSED_MAX)
+        self._waits = StoredWaits()
+        self._actions = Actions()
         self._has_tried = threading.Event()
         self._failures = 0  # in a row
         self._complaint = ""  # the last of them
-        self._is_in_charge = False
+        self._name = f"loader {uuid_utils.uuid7()}"
+        self._lead: Leadership | None = None  # under which this loader has taken charge
         self._pruned_at = time.monotonic()
         self.worker = Worker("loader", self._run, self._abandon)
         self.failing_since: float | None = None
@@ -82,7 +85,8 @@ class Loader:
 
         Returns when ClickHouse has been tried, or soon, so that the first reads find it ready if it is there.
         """
-        self._journal.on_append = self.notify
+        self._journal.on_appended(self.notify)
+        self._journal.on_settled(self._waits.note_settled)
         self.worker.start()
         self._has_tried.wait(_FIRST_TRY_S)
 
@@ -104,20 +108,20 @@ class Loader:
                 self._has_work = True
                 self._wake.notify()
 
-    def wait_loaded(self, seq: int) -> "Future[None]":
-        """Load soon; the future is done once ClickHouse holds the journal's entries up to seq. Hold one of `waiters`.
+    def wait_loaded(self, entries: Collection[EntryId]) -> "Future[None]":
+        """Load soon; the future is done once ClickHouse holds these entries of the journal. Hold one of `waiters`.
 
-        It fails with AppError upstream_failed when ClickHouse does not take them; they stay durable and come later.
-        So it does when it refused a row of the entry, which is a dead letter then.
+        It fails with EventsDelayedError when ClickHouse does not take them; they stay durable and come later. So it
+        does with EventsRefusedError when it refused a row of them, which is a dead letter then.
         """
-        promise = make_promise()
         with self._wake:
-            if self.worker.has_died or self._is_given_up:
-                fail(promise, _make_delayed())
-            else:
-                self._waiting.append((seq, promise))
+            if not (self.worker.has_died or self._is_given_up):
                 self._has_work = self._is_urgent = True
+                promise = self._waits.add(entries)
                 self._wake.notify()
+                return promise
+        promise = make_promise()
+        fail(promise, EventsDelayedError())
         return promise
 
     def give_up_waiting(self) -> None:
@@ -131,14 +135,10 @@ class Loader:
 
         The future has its result, or what it raised. While ClickHouse takes no events it waits.
         """
-        promise = make_promise()
         with self._wake:
-            if self.worker.has_died or self._is_closing:
-                fail(promise, _make_delayed())
-            else:
-                self._actions.append((action, promise))
-                self._has_work = self._is_urgent = True
-                self._wake.notify()
+            promise = self._actions.add(action)
+            self._has_work = self._is_urgent = True
+            self._wake.notify()
         return promise
 
     def prepare(self) -> None:
@@ -150,10 +150,19 @@ class Loader:
         try:
             if not self._store.is_current:
                 self.prepare()
-            if not self._is_in_charge:
+            if (lead := self._journal.lead(self._name, _LEASE_S)) is None:
+                raise LeadershipLostError
+            if lead != self._lead:
                 self._take_charge()
+                self._lead = lead
         finally:
             self._has_tried.set()
+
+    def _keep_lead(self) -> Leadership:
+        """Keep the right to load for a while longer. Raises LeadershipLostError."""
+        if (lead := self._journal.lead(self._name, _LEASE_S)) is None or lead != self._lead:
+            raise LeadershipLostError
+        return lead
 
     def _take_charge(self) -> None:
         """Make sure that no block can count twice, before the first one is sent.
@@ -163,7 +172,6 @@ class Loader:
         ensure_windows(self._store)
         if not self._store.is_embedded:  # the engine's folder is locked: there is no other process
             self._store.fence = claim_fence(self._store, self._journal)
-        self._is_in_charge = True
 
     def _run(self) -> None:
         lower_priority()
@@ -178,10 +186,16 @@ class Loader:
                 self._note_failure()
                 pause_s = _BACKOFF_MAX_S
             if self._is_closing:
-                self._drop_actions()
+                self._actions.drop()
+                self._resign()
                 return
             if pause_s:
                 self._pause(pause_s)
+
+    def _resign(self) -> None:
+        if self._lead is not None:
+            with contextlib.suppress(JournalError):
+                self._journal.resign(self._lead)
 
     def _take_turn(self) -> float:
         """Wait for work and do it; returns how many seconds to pause before the next turn."""
@@ -197,8 +211,19 @@ class Loader:
             self._note_failure()
             jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
             return jitter * min(_BACKOFF_MAX_S, 0.1 * 2.0**self._failures)
+        except LeadershipLostError as error:
+            return self._stand_by(error)
         self._failures, self.failing_since = 0, None
         return 0.0
+
+    def _stand_by(self, lost: LeadershipLostError) -> float:
+        """Do what there is to do while another process loads; returns how many seconds to pause."""
+        if self._lead is not None:
+            log.warning("loader: %s", lost)
+            self._lead = None
+        self._journal.flush_notes()
+        self._waits.look(self._journal.are_settled)
+        return _TICK_S
 
     def _wait_for_work(self) -> None:
         """Sleep until there is work, then long enough for a block to gather, unless someone waits for it."""
@@ -210,58 +235,39 @@ class Loader:
     def _drain(self) -> None:
         """Load what the journal holds now; what arrives meanwhile gathers for a block of its own."""
         self._journal.flush_notes()
-        self._journal.take_back_dead_letters()
-        block = self._journal.read_block(self._block_rows_max)
-        while block is not None:
-            self._load(block)
-            goes_on = block.has_more or self._is_closing
-            block = self._journal.read_block(self._block_rows_max) if goes_on else None
-        while pending := self._erasures.read_pending():
-            # What was received before the request has to be where the erasure looks for it. And other events do not
-            # wait for a queue of erasures.
-            self._load_up_to(self._journal.read_newest_seq())
-            run_erasure(self._store, self._erasures, pending[0])
-        if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
-            self._pruned_at = time.monotonic()
-            while self._journal.prune_seen(time.time_ns() // 1000):
-                pass
-        self._answer_waiting()
-        self._run_actions()
+        self._journal.take_back_dead_letters(self._keep_lead())
+        while (block := self._load_next()) is not None and (block.has_more or self._is_closing):
+            pass
+        self._erase()
+        self._turn_window()
+        self._waits.look(self._journal.are_settled)
+        self._actions.run()
         if self.inspection is not None and not self._is_closing:
             self.inspection.work(_INSPECTION_S)
 
-    def _load_up_to(self, seq: int) -> None:
-        while (block := self._journal.read_block(self._block_rows_max)) is not None:
-            self._load(block)
-            if block.last_seq >= seq:
-                return
+    def _load_next(self) -> Block | None:
+        """Load the next block; None if there is none."""
+        lead = self._keep_lead()
+        if (block := self._journal.take_block(lead, self._block_rows_max)) is not None:
+            settlement = self._inserter.insert(lead, block)
+            self._journal.settle(lead, block, settlement)
+            self._actions.run()
+        return block
 
-    def _load(self, block: Block) -> None:
-        self._journal.mark_inflight(block)
-        settlement = self._inserter.insert(block)
-        self._journal.mark_loaded(block, settlement)
-        self._refused_seqs.extend(settlement.refused_seqs)
-        self._loaded_seq = block.last_seq
-        self._answer_waiting()
-        self._run_actions()
+    def _erase(self) -> None:
+        while pending := self._erasures.list_pending():
+            # What was received before the request has to be where the erasure looks for it. And other events do not
+            # wait for a queue of erasures.
+            waiting = self._journal.find_last_waiting()
+            while not self._journal.are_settled(waiting) and self._load_next() is not None:
+                pass
+            run_erasure(self._store, self._erasures, self._keep_lead(), pending[0])
 
-    def _run_actions(self) -> None:
-        while self._actions:
-            action, promise = self._actions.popleft()
-            try:
-                complete(promise, action())
-            except Exception as error:  # noqa: BLE001 - whoever asked is told
-                fail(promise, error)
-
-    def _answer_waiting(self) -> None:
-        with self._wake:
-            done = [(seq, promise) for seq, promise in self._waiting if seq <= self._loaded_seq]
-            self._waiting = [(seq, promise) for seq, promise in self._waiting if seq > self._loaded_seq]
-        for seq, promise in done:
-            if seq in self._refused_seqs:
-                fail(promise, make_refused())
-            else:
-                complete(promise, None)
+    def _turn_window(self) -> None:
+        if time.monotonic() - self._pruned_at > _PRUNE_EVERY_S:
+            self._pruned_at = time.monotonic()
+            while self._journal.turn_window(self._keep_lead(), time.time_ns() // 1000):
+                pass
 
     def _pause(self, seconds: float) -> None:
         with self._wake:
@@ -275,26 +281,9 @@ class Loader:
 
     def _abandon(self) -> None:
         """Tell whoever waits that the events come later."""
-        with self._wake:
-            waiting, self._waiting = self._waiting, []
-        for _, promise in waiting:
-            fail(promise, _make_delayed())
+        with self._wake:  # whoever comes now sees why not to wait
+            waits = self._waits.take_all()
+        for promise in waits:
+            fail(promise, EventsDelayedError())
         if self.worker.has_died:
-            self._drop_actions()
-
-    def _drop_actions(self) -> None:
-        with self._wake:
-            actions, self._actions = self._actions, deque()
-        for _, promise in actions:
-            fail(promise, _make_delayed())
-
-
-def _make_delayed() -> AppError:
-    message = "the events are durable, but the analytics store does not take them now: they come later"
-    return AppError(Reason.UPSTREAM_FAILED, message)
-
-
-def make_refused() -> AppError:
-    """Make the answer to whoever waits for an event that ClickHouse refused."""
-    message = "the analytics store refused an event; it is durable and set aside for the operator"
-    return AppError(Reason.UPSTREAM_FAILED, message)
+            self._actions.drop()

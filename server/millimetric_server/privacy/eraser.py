@@ -6,8 +6,9 @@ Every step can be repeated: what is touched is kept in the journal before the fi
 import logging
 import time
 
-from millimetric_server.api.messages import ErasureState
-from millimetric_server.journal.erasures import DEAD_LETTERS, Erasure, Erasures, Plan
+from millimetric_server.journal.blocks import Leadership
+from millimetric_server.journal.erasures import DEAD_LETTERS, Erasure, ErasurePlan, ErasureStage
+from millimetric_server.journal.port import Erasures
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.rollups import (
     ROLLUPS,
@@ -30,18 +31,20 @@ MATCH = (
 )
 
 
-def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None:
-    """Carry out one erasure, from its beginning or from where it was cut short. Raises StoreUnavailableError.
+def run_erasure(store: ClickHouse, erasures: Erasures, lead: Leadership, erasure: Erasure) -> None:
+    """Carry out one erasure, from its beginning or from where it was cut short.
+
+    Raises StoreUnavailableError, LeadershipLostError.
 
     Runs on the loader's thread, so that no block is inserted between a deletion and its rebuild.
     """
     plan = erasure.plan
-    if erasure.state is ErasureState.QUEUED:
+    if erasure.stage is ErasureStage.QUEUED:
         plan = _make_plan(store, erasure)
-        erasures.mark_running(erasure, plan)
-    removed = {DEAD_LETTERS: erasures.remove_dead_letters(erasure)}
+        erasures.plan(lead, erasure, plan)
+    removed = {DEAD_LETTERS: erasures.remove_dead_letters(lead, erasure)}
     if not plan.rows_before["events"]:
-        erasures.mark_done(erasure, dict.fromkeys(plan.rows_before, 0) | removed, 0, time.time_ns() // 1000)
+        erasures.finish(lead, erasure, dict.fromkeys(plan.rows_before, 0) | removed, 0, time.time_ns() // 1000)
         return
     match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
     parameters = _parameters(erasure, plan.devices)
@@ -52,11 +55,11 @@ def run_erasure(store: ClickHouse, erasures: Erasures, erasure: Erasure) -> None
     after["events"] = residual
     store.sync()
     removed |= {table: plan.rows_before[table] - after[table] for table in plan.rows_before}
-    erasures.mark_done(erasure, removed, residual, time.time_ns() // 1000)
+    erasures.finish(lead, erasure, removed, residual, time.time_ns() // 1000)
     log.info("erasure %s: done, %d events removed, residual %d", erasure.erasure_id, removed["events"], residual)
 
 
-def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
+def _make_plan(store: ClickHouse, erasure: Erasure) -> ErasurePlan:
     devices: tuple[str, ...] = ()
     match = MATCH + (MATCH_USER if erasure.user_id else MATCH_DEVICE)
     if erasure.user_id:
@@ -68,8 +71,8 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
     ((days, sessions, events),) = store.query(
         read_statement("forget.touched").replace("%MATCH%", match), _parameters(erasure, devices)
     )
-    plan = Plan(devices, tuple(days), tuple(sessions))
-    return Plan(
+    plan = ErasurePlan(devices, tuple(days), tuple(sessions))
+    return ErasurePlan(
         devices,
         plan.days,
         plan.sessions,
@@ -77,7 +80,7 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> Plan:
     )
 
 
-def _count_rollups(store: ClickHouse, project_id: str, plan: Plan) -> dict[str, int]:
+def _count_rollups(store: ClickHouse, project_id: str, plan: ErasurePlan) -> dict[str, int]:
     counts = {}
     for rollup in ROLLUPS:
         statement = read_rollup_statement("forget.count", rollup)

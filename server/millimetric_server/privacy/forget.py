@@ -7,6 +7,7 @@ from millimetric_server.api.errors import AppError, Reason, Violation, invalid_p
 from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import ForgetRequest, ForgetResponse
 from millimetric_server.api.pending import Pending
+from millimetric_server.journal.errors import NotAppendedError
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -37,7 +38,7 @@ async def forget(call: Call, deps: Deps) -> ForgetResponse:
         erasure_id = await Pending(
             deps.erasures.request(call.project.project_id, person.user_id, person.anonymous_id, call.received_at)
         )
-    except AppError as error:
+    except NotAppendedError as error:
         message = "the erasure could not be queued, nothing was changed: try again"
         raise AppError(Reason.FORGET_FAILED, message) from error
     deps.loader.notify()

@@ -4,7 +4,7 @@ from msgspec import UNSET
 
 from millimetric_server.api.call import Call, Deps
 from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.api.messages import GetErasureRequest, GetErasureResponse, Instant
+from millimetric_server.api.messages import ErasureState, GetErasureRequest, GetErasureResponse, Instant
 from millimetric_server.api.pending import Pending
 
 
@@ -20,9 +20,9 @@ async def get_erasure(call: Call, deps: Deps) -> GetErasureResponse:
         raise AppError(Reason.NOT_FOUND, "the project has no such erasure")
     return GetErasureResponse(
         erasure_id=erasure.erasure_id,
-        state=erasure.state,
+        state=ErasureState(erasure.stage.value),
         requested_at=Instant(erasure.requested_at),
         completed_at=UNSET if erasure.completed_at is None else Instant(erasure.completed_at),
-        rows_removed=erasure.rows_removed,
+        rows_removed=dict(erasure.rows_removed),
         residual=erasure.residual,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uuid_utils
 
-from millimetric_server.journal.journal import Journal
+from millimetric_server.journal.port import Journal
 from millimetric_server.store.faults import FENCED, SCHEMA_LOCKED, FencedError, StoreUnavailableError
 from millimetric_server.store.schema_lock import LOCKS
 from millimetric_server.store.statements import read_statement

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import sqlite3
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -13,15 +12,14 @@ from pathlib import Path
 from sqlalchemy import inspect, make_url
 
 from millimetric_server.cli.doctor.findings import Finding, fail, ok, warn
-from millimetric_server.cli.journal.file import read_version
 from millimetric_server.config import SECRET_NAMES, Settings
 from millimetric_server.control.database import Database, open_engine
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.store import ControlStore
 from millimetric_server.enrich.geo import CountryReader
-from millimetric_server.journal.database import connect_read_only
-from millimetric_server.journal.ledger import Account, read_accounts
-from millimetric_server.journal.migrations import SCHEMA_VERSION
+from millimetric_server.journal.errors import JournalFileError, JournalVersionError
+from millimetric_server.journal.ledger import Balance
+from millimetric_server.journal.sqlite.operator_journal import measure_backlog, open_operator_journal
 from millimetric_server.process.folder_lock import find_holder
 
 _PYTHON_MIN = (3, 11)
@@ -112,14 +110,11 @@ def check_journal(settings: Settings) -> Finding:
     if not path.exists():
         return ok(name, "made at the first start")
     try:
-        with contextlib.closing(connect_read_only(path)) as journal:
-            rows, size = journal.execute(
-                "SELECT coalesce(sum(row_count), 0), coalesce(sum(length(rows)), 0) FROM entries"
-            ).fetchone()
-    except sqlite3.Error as error:
+        waiting = measure_backlog(path)
+    except JournalFileError as error:
         return fail(name, f"{path} can't be read: {error}", _JOURNAL_ADVICE)
-    share = size / settings.journal_max_bytes
-    told = f"{rows:,} events ({size / 1024**2:.1f} MiB) wait for ClickHouse, {share:.0%} of what may"
+    share = waiting.bytes / settings.journal_max_bytes
+    told = f"{waiting.rows:,} events ({waiting.bytes / 1024**2:.1f} MiB) wait for ClickHouse, {share:.0%} of what may"
     advice = "See that ClickHouse answers: events wait here until it takes them, and beyond the limit are refused."
     if share >= _BACKLOG_SHARE_FAIL:
         return fail(name, told, advice)
@@ -132,27 +127,26 @@ def check_ledger(settings: Settings) -> Finding:
     if not path.exists():
         return ok(name, "begins with the first event")
     try:
-        with contextlib.closing(connect_read_only(path)) as journal:
-            version = read_version(journal)
-            accounts = read_accounts(journal) if version == SCHEMA_VERSION else []
-    except sqlite3.Error as error:
+        with open_operator_journal(path) as journal:
+            return _judge_balances(name, journal.load_status().balances)
+    except JournalVersionError as error:
+        if error.found < error.known:
+            return ok(name, f"begins at the next start, which upgrades the journal from version {error.found}")
+        told = f"the journal has version {error.found}, known is {error.known}"
+        return fail(name, told, "Run a newer millimetric.")
+    except JournalFileError as error:
         return fail(name, f"{path} can't be read: {error}", _JOURNAL_ADVICE)
-    if version > SCHEMA_VERSION:
-        return fail(name, f"the journal has version {version}, known is {SCHEMA_VERSION}", "Run a newer millimetric.")
-    if version < SCHEMA_VERSION:
-        return ok(name, f"begins at the next start, which upgrades the journal from version {version}")
-    return _judge_accounts(name, accounts)
 
 
-def _judge_accounts(name: str, accounts: Sequence[Account]) -> Finding:
-    if wrong := [one for one in accounts if one.missing]:
+def _judge_balances(name: str, balances: Sequence[Balance]) -> Finding:
+    if wrong := [one for one in balances if one.missing]:
         advice = (
             "Compare with `millimetric journal status`, keep a copy of the data folder, and report it with the log: "
             "events were lost, or counted twice."
         )
-        return fail(name, "; ".join(map(_tell_account, wrong)), advice)
+        return fail(name, "; ".join(map(_describe_balance, wrong)), advice)
     received, stored, waiting, refused = (
-        sum(getattr(one, part) for one in accounts) for part in ("received", "stored", "journaled", "dead_letter")
+        sum(getattr(one, part) for one in balances) for part in ("received", "stored", "journaled", "dead_letter")
     )
     told = f"all {received:,} received events are accounted for: {stored:,} stored, {waiting:,} waiting"
     if refused:
@@ -161,7 +155,7 @@ def _judge_accounts(name: str, accounts: Sequence[Account]) -> Finding:
     return ok(name, told)
 
 
-def _tell_account(one: Account) -> str:
+def _describe_balance(one: Balance) -> str:
     parts = {
         "stored": one.stored,
         "duplicate": one.duplicate,

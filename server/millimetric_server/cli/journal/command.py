@@ -1,9 +1,7 @@
 """`millimetric journal`: what became of every event, what waits, and what ClickHouse refused."""
 
 import json
-import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,25 +12,11 @@ from millimetric_server.cli.journal.retry import retry_dead_letters
 from millimetric_server.cli.projects.control import format_time
 from millimetric_server.cli.settings import CONTROL_FLAGS, setting_options
 from millimetric_server.cli.tables import print_table
-from millimetric_server.journal import dead_letters
 from millimetric_server.journal.dead_letters import DeadLetter
-from millimetric_server.journal.ledger import Account, read_accounts
+from millimetric_server.journal.ledger import Balance, JournalStatus
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MIB = 1024**2
-
-
-@dataclass(frozen=True, slots=True)
-class _Status:
-    """The journal at one moment."""
-
-    accounts: Sequence[Account]
-    entries: int
-    events: int
-    bytes: int
-    is_in_flight: bool
-    dead_letters: int
-    marked: int
 
 
 @click.group()
@@ -65,12 +49,12 @@ def show_status(as_json: bool, **flags: Any) -> None:
       millimetric journal status
       millimetric journal status --data-dir /var/lib/millimetric --json
     """
-    with open_journal(find_journal(flags)) as connection:
-        status = _read_status(connection)
+    with open_journal(find_journal(flags)) as opened:
+        status = opened.load_status()
     if as_json:
         click.echo(json.dumps(_describe_status(status)))
         return
-    _show_accounts(status.accounts)
+    _show_balances(status.balances)
     _show_totals(status)
 
 
@@ -95,9 +79,9 @@ def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool
       millimetric journal dead-letters --json
     """
     project_id = find_project(flags, project)
-    with open_journal(find_journal(flags)) as connection:
-        letters = dead_letters.read(connection, project_id=project_id, limit=limit)
-        count = _count_letters(connection, project_id)
+    with open_journal(find_journal(flags)) as opened:
+        letters = opened.list_dead_letters(project_id, limit)
+        count = opened.count_dead_letters(project_id)
     if as_json:
         click.echo(json.dumps([_describe_letter(letter) for letter in letters]))
     elif not letters:
@@ -111,22 +95,7 @@ def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool
         click.echo("Once the cause is mended, have them tried again: millimetric journal retry --all")
 
 
-def _read_status(connection: sqlite3.Connection) -> _Status:
-    """Read all figures in one snapshot."""
-    connection.execute("BEGIN")
-    accounts = read_accounts(connection)
-    entries, events, size = connection.execute(
-        "SELECT count(*), coalesce(sum(row_count), 0), coalesce(sum(length(rows)), 0) FROM entries"
-    ).fetchone()
-    found = connection.execute("SELECT inflight > loaded FROM loader_position").fetchone()
-    refused, marked = connection.execute(
-        "SELECT coalesce(sum(row_count), 0), coalesce(sum(row_count * is_retried), 0) FROM dead_letters"
-    ).fetchone()
-    connection.execute("COMMIT")
-    return _Status(accounts, entries, events, size, bool(found and found[0]), refused, marked)
-
-
-def _describe_status(status: _Status) -> dict[str, Any]:
+def _describe_status(status: JournalStatus) -> dict[str, Any]:
     return {
         "projects": [
             {
@@ -140,24 +109,24 @@ def _describe_status(status: _Status) -> dict[str, Any]:
                 "dead_letters": one.dead_letter,
                 "missing": one.missing,
             }
-            for one in status.accounts
+            for one in status.balances
         ],
         "waiting": {
-            "entries": status.entries,
-            "events": status.events,
-            "bytes": status.bytes,
+            "entries": status.backlog.entries,
+            "events": status.backlog.rows,
+            "bytes": status.backlog.bytes,
             "is_in_flight": status.is_in_flight,
         },
-        "dead_letters": {"events": status.dead_letters, "marked_for_retry": status.marked},
+        "dead_letters": {"events": status.dead_letter_events, "marked_for_retry": status.marked_events},
     }
 
 
-def _show_accounts(accounts: Sequence[Account]) -> None:
-    if not accounts:
+def _show_balances(balances: Sequence[Balance]) -> None:
+    if not balances:
         click.echo("No event was received yet.")
         return
-    figures = [_sum_up(one) for one in accounts]
-    rows = [(one.project_id, *values) for one, values in zip(accounts, figures, strict=True)]
+    figures = [_sum_up(one) for one in balances]
+    rows = [(one.project_id, *values) for one, values in zip(balances, figures, strict=True)]
     if len(rows) > 1:
         rows.append(("all", *map(sum, zip(*figures, strict=True))))
     columns = (
@@ -174,7 +143,7 @@ def _show_accounts(accounts: Sequence[Account]) -> None:
     print_table("Events", columns, rows, unbroken=("project",))
     reasons = [
         (one.project_id, outcome, reason, events)
-        for one in accounts
+        for one in balances
         for outcome, counts in (("rejected", one.rejected), ("dropped", one.dropped))
         for reason, events in sorted(counts.items())
     ]
@@ -182,29 +151,24 @@ def _show_accounts(accounts: Sequence[Account]) -> None:
         print_table("Why", ("project", "outcome", "reason", "events"), reasons, unbroken=("project", "reason"))
 
 
-def _sum_up(one: Account) -> tuple[int, ...]:
+def _sum_up(one: Balance) -> tuple[int, ...]:
     rejected, dropped = sum(one.rejected.values()), sum(one.dropped.values())
     return (one.received, one.stored, one.duplicate, rejected, dropped, one.journaled, one.dead_letter, one.missing)
 
 
-def _show_totals(status: _Status) -> None:
+def _show_totals(status: JournalStatus) -> None:
     in_flight = "a block is on its way to ClickHouse" if status.is_in_flight else "no block is on its way"
     click.echo(
-        f"Waiting: {status.events:,} events in {status.entries:,} entries ({status.bytes / _MIB:.1f} MiB); {in_flight}."
+        f"Waiting: {status.backlog.rows:,} events in {status.backlog.entries:,} entries "
+        f"({status.backlog.bytes / _MIB:.1f} MiB); {in_flight}."
     )
-    if status.dead_letters:
+    if status.dead_letter_events:
         click.echo(
-            f"Dead letters: {status.dead_letters:,}, of which {status.marked:,} are marked to be tried again. "
-            "See them: millimetric journal dead-letters"
+            f"Dead letters: {status.dead_letter_events:,}, of which {status.marked_events:,} are marked to be tried "
+            "again. See them: millimetric journal dead-letters"
         )
-    if any(one.missing for one in status.accounts):
+    if any(one.missing for one in status.balances):
         click.echo("Events are missing or count twice: run `millimetric doctor`.")
-
-
-def _count_letters(connection: sqlite3.Connection, project_id: str) -> int:
-    statement = "SELECT count(*) FROM dead_letters WHERE project_id = ?1 OR ?1 = ''"
-    (count,) = connection.execute(statement, (project_id,)).fetchone()
-    return int(count)
 
 
 def _show_letters(letters: Sequence[DeadLetter]) -> None:
@@ -216,7 +180,7 @@ def _show_letters(letters: Sequence[DeadLetter]) -> None:
 def _list_rows(letter: DeadLetter) -> Iterator[tuple[object, ...]]:
     """The lines of the table for a dead letter: one a row, or one that counts what can't be read."""
     refused = format_time(_read_time(letter.refused_at))
-    last = (refused, letter.reason, "marked" if letter.is_retried else "")
+    last = (refused, letter.reason, "marked" if letter.is_marked else "")
     rows = letter.describe()
     if not rows:
         yield letter.dead_letter_id, letter.project_id, f"{letter.row_count} rows, unreadable", "", "", *last
@@ -240,7 +204,7 @@ def _describe_letter(letter: DeadLetter) -> dict[str, Any]:
         "refused_at": _read_time(letter.refused_at).isoformat(),
         "reason": letter.reason,
         "message": letter.message,
-        "is_marked_for_retry": bool(letter.is_retried),
+        "is_marked_for_retry": letter.is_marked,
         "rows": letter.describe(),
     }
 

@@ -1,7 +1,6 @@
 """The server's journal for the commands that look into it, opened beside the server or without one."""
 
 import contextlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,9 @@ import click
 
 from millimetric_server.cli.projects.control import open_control
 from millimetric_server.cli.settings import read_settings
-from millimetric_server.journal.database import connect, connect_read_only
-from millimetric_server.journal.migrations import SCHEMA_VERSION
+from millimetric_server.journal.errors import JournalFileError, JournalVersionError
+from millimetric_server.journal.port import OperatorJournal
+from millimetric_server.journal.sqlite.operator_journal import open_operator_journal
 
 
 def find_journal(flags: dict[str, Any]) -> Path:
@@ -27,33 +27,21 @@ def find_project(flags: dict[str, Any], project: str | None) -> str:
         return store.resolve_project(project).project_id
 
 
-def read_version(connection: sqlite3.Connection) -> int:
-    """The version of the file's schema."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    return int(version)
-
-
 @contextlib.contextmanager
-def open_journal(path: Path, *, is_written: bool = False) -> Iterator[sqlite3.Connection]:
+def open_journal(path: Path, *, is_written: bool = False) -> Iterator[OperatorJournal]:
     """Open the journal to read it or to write it; what may go wrong becomes a sentence."""
     if not path.exists():
         raise click.ClickException(f"There is no journal at {path}. Start the server once: it makes it.")
     try:
-        with contextlib.closing(connect_read_only(path)) as connection:
-            _check_version(read_version(connection))
-        with contextlib.closing(connect(path) if is_written else connect_read_only(path)) as connection:
-            yield connection
-    except sqlite3.Error as error:
+        with open_operator_journal(path, is_written=is_written) as journal:
+            yield journal
+    except JournalVersionError as error:
+        raise click.ClickException(_explain_version(error)) from error
+    except JournalFileError as error:
         raise click.ClickException(f"{path}: {error}\nRun `millimetric doctor` to see what is wrong.") from error
 
 
-def _check_version(version: int) -> None:
-    """Refuse files whose tables are not those that this command knows."""
-    if version < SCHEMA_VERSION:
-        raise click.ClickException(
-            f"The journal has the older version {version}. Start the server once: it upgrades the file."
-        )
-    if version > SCHEMA_VERSION:
-        raise click.ClickException(
-            f"The journal has version {version}, this command knows {SCHEMA_VERSION}: run a newer millimetric."
-        )
+def _explain_version(error: JournalVersionError) -> str:
+    if error.found < error.known:
+        return f"The journal has the older version {error.found}. Start the server once: it upgrades the file."
+    return f"The journal has version {error.found}, this command knows {error.known}: run a newer millimetric."

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
-from millimetric_server.journal import dead_letters
+from millimetric_server.journal.errors import JournalVersionError
 from millimetric_server.journal.packed_rows import pack_values
+from millimetric_server.journal.sqlite import dead_letters
 
 SCHEMA_VERSION = 3
 _APART = 3  # from this version on event ids of public and of secret keys are apart
@@ -26,29 +27,22 @@ _UPGRADE_1 = (
 )
 
 
-class JournalError(Exception):
-    """The journal can't be opened; the message says what to do."""
-
-
-def migrate(connection: Connection) -> int:
+def upgrade(connection: Connection) -> int:
     """Make the tables, or bring older ones forward; returns the version that was found (0: a new file).
 
-    Raises JournalError for a file of a newer server.
+    Raises JournalVersionError for a file of a newer server.
     """
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > SCHEMA_VERSION:
-        raise JournalError(
-            f"the journal has version {version}, this server knows {SCHEMA_VERSION}: run a newer millimetric"
-        )
+    if (version := load_version(connection)) > SCHEMA_VERSION:
+        raise JournalVersionError(version, SCHEMA_VERSION)
     if version == SCHEMA_VERSION:
-        return int(version)
+        return version
     connection.execute("BEGIN IMMEDIATE")
     try:
         if version == 1:
             _upgrade_1(connection)
         else:
             _run(connection, _read_schema())  # newer versions only have more tables than version 2
-        dead_letters.enter_all_ids(connection)
+        dead_letters.index_all_ids(connection)
         if version:
             note_shared_ids(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -56,6 +50,12 @@ def migrate(connection: Connection) -> int:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    return version
+
+
+def load_version(connection: Connection) -> int:
+    """Load the version of the file's schema."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
@@ -64,7 +64,7 @@ def note_shared_ids(connection: Connection) -> None:
     connection.execute("INSERT OR REPLACE INTO upgrades VALUES (?, ?)", (_APART, time.time_ns() // 1000))
 
 
-def read_shared_until(connection: Connection) -> int:
+def load_shared_until(connection: Connection) -> int:
     """Until when (microseconds since 1970 UTC) ids were entered for both kinds of key; 0 if none was."""
     (shared_until,) = connection.execute(
         "SELECT coalesce(max(upgraded_at), 0) FROM upgrades WHERE version = ?", (_APART,)

@@ -1,4 +1,4 @@
-"""Opens the journal's file after whatever happened to it, and tells what was found.
+"""Opens the journal's file after whatever happened to it, and logs what was found.
 
 SQLite takes a write-ahead log up to its last whole commit by itself, without a word; a main file that was cut short it
 refuses. Then what can still be read moves to a new file, and the damaged one is kept beside it.
@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from millimetric_server.journal import dead_letters
-from millimetric_server.journal.database import connect
-from millimetric_server.journal.identity import COLUMNS, keep_identity
-from millimetric_server.journal.ledger import Outcome, count_events, read_accounts
-from millimetric_server.journal.migrations import JournalError, migrate, note_shared_ids
+from millimetric_server.journal.errors import JournalFileError
+from millimetric_server.journal.ledger import Outcome
+from millimetric_server.journal.sqlite import dead_letters
+from millimetric_server.journal.sqlite.connection import connect
+from millimetric_server.journal.sqlite.identity import COLUMNS, keep_identity
+from millimetric_server.journal.sqlite.ledger import add_to_ledger, load_balances
+from millimetric_server.journal.sqlite.migrations import note_shared_ids, upgrade
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +45,17 @@ class _WalFile:
 def open_whole(path: Path) -> sqlite3.Connection:
     """Open the journal for writing, recovered if need be; the log says what was recovered.
 
-    Raises JournalError when the file can't be opened at all.
+    Raises JournalFileError when the file can't be opened at all.
     """
     left = _read_wal(path.with_name(f"{path.name}-wal"))
     connection = None
     try:
         connection = connect(path)
         if left is not None:
-            _tell_recovery(connection, left)
+            _log_recovery(connection, left)
             _check(connection)
     except sqlite3.OperationalError as error:  # no damage: no right to write, no disk, another server's lock
-        raise JournalError(f"{path} can't be opened for writing: {error}") from error
+        raise JournalFileError(f"{path} can't be opened for writing: {error}") from error
     except sqlite3.DatabaseError as error:
         if connection is not None:
             connection.close()
@@ -81,7 +83,7 @@ def _read_wal(path: Path) -> _WalFile | None:
         return None
 
 
-def _tell_recovery(connection: sqlite3.Connection, left: _WalFile) -> None:
+def _log_recovery(connection: sqlite3.Connection, left: _WalFile) -> None:
     _, recovered, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     log.warning(
         "journal: the last run was cut short. Recovered up to its last commit (%d pages of the write-ahead log); "
@@ -107,7 +109,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
     connection = connect(path)
-    migrate(connection)
+    upgrade(connection)
     saved: dict[str, int] = {}
     with closing(sqlite3.connect(kept, isolation_level=None)) as damaged:
         with suppress(sqlite3.DatabaseError):
@@ -115,11 +117,11 @@ def _salvage(path: Path) -> sqlite3.Connection:
         connection.execute("BEGIN IMMEDIATE")
         note_shared_ids(connection)  # the damaged file may have been upgraded a moment ago, or be an older server's
         for table in _TABLES:
-            saved[table] = sum(_copy_row(connection, table, row) for row in _read_rows(damaged, table))
+            saved[table] = sum(_copy_row(connection, table, row) for row in _salvage_rows(damaged, table))
         with suppress(sqlite3.DatabaseError):
             for row in damaged.execute("SELECT project_id, outcome, reason, events FROM ledger").fetchall():
                 _copy_row(connection, "ledger", row)
-        dead_letters.enter_all_ids(connection)
+        dead_letters.index_all_ids(connection)
         with suppress(sqlite3.DatabaseError):
             for values in damaged.execute(f"SELECT {COLUMNS} FROM identity").fetchall():
                 keep_identity(connection, values)
@@ -134,7 +136,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _read_rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+def _salvage_rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
     """Read the rows that can be read: a range of them that can't be is halved until it is a single one."""
     ranges, failures = [(1, _ROWID_MAX)], 0
     while ranges and failures < _FAILURES_MAX:
@@ -171,8 +173,8 @@ def _number_on(connection: sqlite3.Connection) -> None:
 
 def _balance(connection: sqlite3.Connection) -> None:
     """Count the events that the damage took as dropped, so that the ledger is whole again."""
-    for account in read_accounts(connection):
-        if account.missing > 0:
-            count_events(connection, account.project_id, Outcome.DROPPED, account.missing, _LOST)
-        elif account.missing < 0:
-            count_events(connection, account.project_id, Outcome.RECEIVED, -account.missing)
+    for balance in load_balances(connection):
+        if balance.missing > 0:
+            add_to_ledger(connection, balance.project_id, Outcome.DROPPED, balance.missing, _LOST)
+        elif balance.missing < 0:
+            add_to_ledger(connection, balance.project_id, Outcome.RECEIVED, -balance.missing)

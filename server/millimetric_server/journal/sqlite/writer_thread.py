@@ -1,4 +1,4 @@
-"""The journal's SQLite file: opened for durability, written by one thread that groups what waits into one commit."""
+"""The one thread that writes the journal's file, and groups what waits into one commit."""
 
 import contextlib
 import logging
@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.journal.errors import JournalError, JournalUnavailableError
 from millimetric_server.process.workers import Worker, WorkerDiedError, complete, fail, make_promise
 
 log = logging.getLogger(__name__)
@@ -25,21 +24,6 @@ _RETRY_AFTER_S = 1.0
 _DISK_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open the file so that a commit is on the disk when it returns, and readers never wait for the writer."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=64)
-    connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -65536")
-    return connection
-
-
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """Open the file to look into it, also beside a running server."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None)
-
-
 @dataclass(slots=True, eq=False)
 class _Work(Generic[Item]):
     """Something to do in the next transaction: an action, or an item for the writer's `append_all`."""
@@ -50,7 +34,7 @@ class _Work(Generic[Item]):
     result: Any = None
 
 
-class Writer(Generic[Item]):
+class WriterThread(Generic[Item]):
     """The one thread that writes the journal.
 
     Work that arrives during a commit is done together in the next one; a lone piece of work waits for nothing. Items
@@ -78,7 +62,7 @@ class Writer(Generic[Item]):
         self.worker.start()
 
     def close(self) -> None:
-        """Finish what waits, then stop. Later work fails as overloaded."""
+        """Finish what waits, then stop. Later work is refused."""
         with self._gate:
             if not self._is_closed:
                 self._is_closed = True
@@ -92,14 +76,14 @@ class Writer(Generic[Item]):
     def transact(self, action: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
         """Run the action in a transaction of the writer's thread.
 
-        The future has the action's result once it is durable, or AppError overloaded, and then nothing was stored.
+        The future has the action's result once it is durable, or JournalUnavailableError, and then nothing was stored.
         """
         return self._queue(_Work(action, None))
 
     def _queue(self, work: _Work[Item]) -> "Future[Any]":
         with self._gate:
             if self._is_closed:
-                fail(work.promise, make_overloaded("the server is shutting down", _RETRY_AFTER_S))
+                fail(work.promise, JournalUnavailableError("the server is shutting down", _RETRY_AFTER_S))
             else:
                 self._waiting.put(work)
         return work.promise
@@ -128,12 +112,12 @@ class Writer(Generic[Item]):
         if type(error) in _DISK_ERRORS:
             log.error("journal: %d writes failed and were rolled back: %s", len(group), error)
             self.is_failing = True
-            error = make_overloaded("the journal is not writable", _RETRY_AFTER_S)
+            error = JournalUnavailableError("the journal is not writable", _RETRY_AFTER_S)
         elif len(group) > 1:
             for work in group:
                 self._write([work])
             return
-        else:
+        elif not isinstance(error, JournalError):
             log.error("journal: a write failed and was rolled back", exc_info=error)
         for work in group:
             fail(work.promise, error)
@@ -147,7 +131,7 @@ class Writer(Generic[Item]):
         with contextlib.suppress(queue.Empty):
             while True:
                 if (queued := self._waiting.get_nowait()) is not None:
-                    fail(queued.promise, make_overloaded("the server is shutting down", _RETRY_AFTER_S))
+                    fail(queued.promise, JournalUnavailableError("the server is shutting down", _RETRY_AFTER_S))
 
     def _carry_out(self, group: list[_Work[Item]]) -> None:
         """Do the work in its order; items that follow upon each other are appended together."""
@@ -196,8 +180,3 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 def commit(connection: sqlite3.Connection) -> None:
     """Make the transaction durable. Whatever was answered lies before this point; a crash after it loses nothing."""
     connection.execute("COMMIT")
-
-
-def make_overloaded(message: str, retry_after_s: float) -> AppError:
-    """Make the refusal of a write that nothing was stored of."""
-    return AppError(Reason.OVERLOADED, message, retry_after_s=retry_after_s)

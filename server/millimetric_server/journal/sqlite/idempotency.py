@@ -8,13 +8,13 @@ import functools
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from sqlite3 import Connection
 from typing import NamedTuple, TypeVar
 
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.conflicts import ConflictLog
+from millimetric_server.journal.entries import FirstAnswer, NewEvent
 
 Item = TypeVar("Item")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -26,32 +26,7 @@ _SHARED = b"u", b"h"
 _SPACES = {False: (b"s", b"t"), True: (b"p", b"q")}  # by NewEvent.is_public
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """A row to append, and a digest of what the caller sent (empty when the server made the event_id).
-
-    `is_public`: it came under a public key.
-    """
-
-    row: EventRow
-    content: bytes = b""
-    is_public: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class FirstAnswer:
-    """What is answered for a repeated event_id, and when the first event was received (microseconds since 1970 UTC).
-
-    The ids are those of the first event; under a public key those that the repeating call brought or would have got,
-    since anybody can guess an event_id.
-    """
-
-    anonymous_id: str
-    session_id: str
-    received_at: int
-
-
-class _Seen(NamedTuple):
+class _First(NamedTuple):
     """What the index has of an event_id."""
 
     content: bytes
@@ -66,7 +41,7 @@ class _Seen(NamedTuple):
         return FirstAnswer(self.anonymous_id, self.session_id, self.received_at)
 
 
-class SeenIds:
+class IdempotencyIndex:
     """The index in the journal's file; used by the journal's writer, in its transactions."""
 
     def __init__(self, window_us: int, shared_until: int = 0) -> None:
@@ -88,13 +63,13 @@ class SeenIds:
         new = []
         for key, event in zip(keys, events, strict=True):
             row = event.row
-            if (seen := known.get(key)) is None:
-                seen = known[key] = _Seen(event.content, row.anonymous_id, row.session_id, row.received_at)
+            if (first := known.get(key)) is None:
+                known[key] = _First(event.content, row.anonymous_id, row.session_id, row.received_at)
                 new.append((key, row.received_at, event.content, row.anonymous_id, row.session_id))
                 firsts.append(None)
             else:
-                firsts.append(seen.answer(event))
-                if seen.content and event.content and seen.content != event.content:
+                firsts.append(first.answer(event))
+                if first.content and event.content and first.content != event.content:
                     self.conflicts.note(row.project_id)
         for chunk in _split(new):
             values = ", ".join(["(?, ?, ?, ?, ?)"] * len(chunk))
@@ -109,21 +84,21 @@ class SeenIds:
         )
         return connection.execute(statement, (rows_max, now_us - self._window_us)).rowcount
 
-    def _find(self, connection: Connection, keys: list[bytes], events: Sequence[NewEvent]) -> dict[bytes, _Seen]:
+    def _find(self, connection: Connection, keys: list[bytes], events: Sequence[NewEvent]) -> dict[bytes, _First]:
         """Look up the ids that callers sent; those that the server made just now can't be known yet."""
         oldest = events[0].row.received_at - self._window_us
         sent = [(key, event) for key, event in zip(keys, events, strict=True) if event.content]
-        known = _read_seen(connection, [key for key, _ in sent], oldest)
+        known = _load_firsts(connection, [key for key, _ in sent], oldest)
         if oldest <= self._shared_until:  # some were entered before ids were apart: known to both kinds of key
             shared = {key: (_make_key(event.row, _SHARED), event.is_public) for key, event in sent}
-            entered = _read_seen(connection, [old for old, _ in shared.values()], oldest)
+            shared_firsts = _load_firsts(connection, [old for old, _ in shared.values()], oldest)
             for key, (old, is_public) in shared.items():
-                if key not in known and (seen := entered.get(old)) is not None:
-                    known[key] = seen._replace(received_at=0) if is_public else seen  # it may be a backend's event
+                if key not in known and (first := shared_firsts.get(old)) is not None:
+                    known[key] = first._replace(received_at=0) if is_public else first  # it may be a backend's event
         return known
 
 
-def _read_seen(connection: Connection, keys: list[bytes], oldest: int) -> dict[bytes, _Seen]:
+def _load_firsts(connection: Connection, keys: list[bytes], oldest: int) -> dict[bytes, _First]:
     known = {}
     for chunk in _split(keys):
         places = ", ".join("?" * len(chunk))
@@ -131,8 +106,8 @@ def _read_seen(connection: Connection, keys: list[bytes], oldest: int) -> dict[b
             "SELECT key, content, anonymous_id, session_id, received_at FROM seen "
             f"WHERE key IN ({places}) AND received_at >= ?"
         )
-        for key, *seen in connection.execute(statement, (*chunk, oldest)).fetchall():
-            known[key] = _Seen(*seen)
+        for key, *first in connection.execute(statement, (*chunk, oldest)).fetchall():
+            known[key] = _First(*first)
     return known
 
 

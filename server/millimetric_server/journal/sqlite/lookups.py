@@ -4,13 +4,13 @@ An event loop must not wait for a disk, and SQLite's readers of a write-ahead lo
 would wait for is each other's connection.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from millimetric_server.journal.database import connect
+from millimetric_server.journal.sqlite.connection import connect
 
 Result = TypeVar("Result")
 
@@ -22,13 +22,9 @@ class Lookups:
         self._connection = connect(path)
         self._thread = ThreadPoolExecutor(1, "journal-lookup")
 
-    def submit(self, read: Callable[[Connection], Result]) -> "Future[Result]":
+    def submit(self, load: Callable[[Connection], Result]) -> "Future[Result]":
         """Run a read of what is committed; it has to find its rows by an index."""
-        return self._thread.submit(read, self._connection)
-
-    def fetch(self, statement: str, parameters: Sequence[Any]) -> "Future[list[tuple[Any, ...]]]":
-        """Run one statement; the future has its rows."""
-        return self.submit(lambda connection: connection.execute(statement, parameters).fetchall())
+        return self._thread.submit(load, self._connection)
 
     def close(self) -> None:
         """Finish what was asked, then close the connection."""

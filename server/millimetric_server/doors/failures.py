@@ -1,0 +1,16 @@
+"""What the rooms below raise, in the words of the API."""
+
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.journal.errors import NotAppendedError
+from millimetric_server.loading.errors import EventsDelayedError, EventsRefusedError
+
+
+def translate(failure: Exception) -> Exception:
+    """Turn a planned failure of a room below into what callers are told; any other stays as it is."""
+    match failure:
+        case NotAppendedError():
+            return AppError(Reason.OVERLOADED, str(failure), retry_after_s=failure.retry_after_s)
+        case EventsDelayedError() | EventsRefusedError():
+            return AppError(Reason.UPSTREAM_FAILED, str(failure))
+        case _:
+            return failure
