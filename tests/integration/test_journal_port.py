@@ -235,6 +235,15 @@ def test_a_block_stays_the_same_until_it_is_settled(place: Place, journal: Journ
     assert sum(one.stored for one in journal.load_balances()) == 4
 
 
+def test_a_block_holds_what_fits_and_tells_whether_more_waits(journal: Journal, lead: Leadership) -> None:
+    for size in (2, 2, 5, 1):
+        append(journal, *(f"{journal.measure_backlog().rows}-{number}" for number in range(size)))
+    blocks = list(drain(journal, lead, 4))
+    assert [one.row_count for one in blocks] == [4, 5, 1]  # an entry is never divided
+    assert [one.has_more for one in blocks] == [True, True, False]
+    assert len({one.token for one in blocks}) == 3
+
+
 def test_a_block_of_a_killed_process_is_taken_over_as_it_was(place: Place, journal: Journal) -> None:
     for number in range(5):
         append(journal, f"e{number}")

@@ -14,7 +14,7 @@ import msgspec
 MANIFEST = "manifest.json"
 JOURNAL, CONTROL, SECRETS, ENGINE = "journal.db", "control.db", "secrets.json", "clickhouse"
 FORMAT = 1
-_PIECE_BYTES = 1024 * 1024
+_CHUNK_BYTES = 1024 * 1024
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
 
 Advance = Callable[[int], None]  # so many bytes more are done; may raise to break off
@@ -96,11 +96,11 @@ def copy_file(source: Path, target: Path, advance: Advance) -> ArchivedFile:
     """Copy a file and hash what was copied."""
     digest, size = hashlib.sha256(), 0
     with source.open("rb", buffering=0) as reader, create_file(target) as writer:
-        while piece := reader.read(_PIECE_BYTES):
-            digest.update(piece)
-            writer.write(piece)
-            size += len(piece)
-            advance(len(piece))
+        while chunk := reader.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            writer.write(chunk)
+            size += len(chunk)
+            advance(len(chunk))
     return ArchivedFile(size, digest.hexdigest())
 
 
