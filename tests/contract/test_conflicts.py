@@ -1,11 +1,11 @@
 """The same event_id with other content: counted and logged for the operator, without a word of the content."""
 
 import httpx
-from reads import wait_until
 
 from contract.doors import WireCall
 from contract.projects import Tenant
 from contract.stage import Stage
+from support.waiting import wait_until
 
 _METRIC = "millimetric_event_id_conflicts_total "
 

@@ -7,10 +7,10 @@ import grpc
 import httpx
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
-from reads import read_reason
 
 from contract.projects import Tenant
 from contract.stage import Stage
+from integration.reads import read_reason
 from millimetric.v1 import ingest_service_pb2
 from support.server_process import ORIGIN
 

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from stores import Engine
-
+from integration.stores import Engine
 from millimetric_server.api.call import Call, Deps, Rpc
 from millimetric_server.api.messages import Message
 from millimetric_server.control.records import Environment, Key, KeyKind, Project

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import Engine, open_engine
 
+from integration.postgres_server import PostgresServer, run_postgres
+from integration.stores import Engine, open_engine
 from support.clickhouse_server import ClickHouseServer
 from support.tools import give_up
 
@@ -30,6 +31,13 @@ def engine(
     with open_engine(tmp_path, url, database) as opened:
         yield opened
         opened.store.command(f"DROP DATABASE {database}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL; each test makes its own database."""
+    with run_postgres() as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from oracle_calendar import default_from, find_bucket, write_bucket
-from oracle_filters import meets_all
-
+from integration.oracle_calendar import default_from, find_bucket, write_bucket
+from integration.oracle_filters import meets_all
 from millimetric_server.api.messages import (
     Breakdown,
     Interval,

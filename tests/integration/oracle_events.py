@@ -7,9 +7,9 @@ from typing import Any
 
 import msgspec
 from hypothesis import strategies as st
-from oracle_calendar import to_us
-from stores import make_row
 
+from integration.oracle_calendar import to_us
+from integration.stores import make_row
 from millimetric_server.enrich.event_row import EventRow
 
 EVENTS = ("signup", "signup", "purchase", "purchase", "$identify", "Öffnen")

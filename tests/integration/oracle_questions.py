@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
-from oracle_events import (
+
+from integration.oracle_events import (
     DAY,
     EVENTS,
     HOUR,
@@ -19,7 +20,6 @@ from oracle_events import (
     History,
     times,
 )
-
 from millimetric_server.api.messages import (
     Breakdown,
     Filter,

@@ -7,10 +7,9 @@ from datetime import date, timedelta
 from statistics import median
 from typing import Any
 
-from oracle import Answer, is_between
-from oracle_calendar import default_from, find_beginning, read_day, read_monday, to_us
-from oracle_filters import meets_all
-
+from integration.oracle import Answer, is_between
+from integration.oracle_calendar import default_from, find_beginning, read_day, read_monday, to_us
+from integration.oracle_filters import meets_all
 from millimetric_server.api.messages import FunnelRequest, FunnelStep, Period, RetentionRequest
 from millimetric_server.enrich.event_row import EventRow
 

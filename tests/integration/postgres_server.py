@@ -1,8 +1,6 @@
-"""A real PostgreSQL for tests, as a pytest plugin: `pytest_plugins = ("postgres_server",)`.
+"""A real PostgreSQL for tests, on a loopback port, in a folder of its own."""
 
-The fixture `postgres_server` runs once a session, on a loopback port, in a folder of its own.
-"""
-
+import contextlib
 import os
 import pwd
 import shutil
@@ -104,9 +102,9 @@ def find_programs() -> Path | None:
     return next((folder for folder in candidates if (folder / "initdb").exists()), None)
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[PostgresServer]:
-    """Run a PostgreSQL; without its programs the test is skipped, or fails where CI=true."""
+@contextlib.contextmanager
+def run_postgres() -> Iterator[PostgresServer]:
+    """Run a server for a while; without the programs the test is skipped, or fails where CI=true."""
     programs = find_programs()
     if programs is None:
         give_up(HOW_TO_INSTALL)

@@ -1,33 +1,11 @@
-"""Waiting, reasons, and the same figure asked of events, roll-up and sessions."""
-
-import time
-from collections.abc import Callable
+"""Keys, reasons, and the same figure asked of events, roll-up and sessions."""
 
 import grpc
 import httpx
 from google.rpc import error_details_pb2, status_pb2
 
 from support.server_process import ProjectKeys, ServerProcess
-
-WAIT_S = 30
-
-
-def wait_until(condition: Callable[[], bool], wanted: str | Callable[[], str]) -> None:
-    """Wait for the condition, or fail saying what was wanted."""
-    deadline = time.monotonic() + WAIT_S
-    while not condition():
-        assert time.monotonic() < deadline, wanted if isinstance(wanted, str) else wanted()
-        time.sleep(0.05)
-
-
-def wait_until_none(count: Callable[[], int], wanted: str) -> None:
-    """Wait until nothing is left. It may take any time while it gets less, however busy the machine is."""
-    least, deadline = count(), time.monotonic() + WAIT_S
-    while left := count():
-        if left < least:
-            least, deadline = left, time.monotonic() + WAIT_S
-        assert time.monotonic() < deadline, f"{wanted}: {left} are left"
-        time.sleep(0.05)
+from support.waiting import wait_until
 
 
 def bearer(key: str) -> dict[str, str]:

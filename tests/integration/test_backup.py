@@ -16,11 +16,12 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from cli_process import run_cli, start_cli
-from reads import bearer, count_everywhere, wait_until
 
+from integration.cli_process import run_cli, start_cli
+from integration.reads import bearer, count_everywhere
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _LIMITS = {"MILLIMETRIC_RATE_LIMITS": "off", "MILLIMETRIC_FLUSH_INTERVAL_MS": "50"}
 _BATCH = 50

@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from stores import Engine, make_row
 
+from integration.stores import Engine, make_row
 from millimetric_server.api.call import Deps, Rpc, Streaming
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind

@@ -2,8 +2,7 @@
 
 import json
 
-from cli_process import run_cli
-
+from integration.cli_process import run_cli
 from support.server_process import ServerProcess
 
 

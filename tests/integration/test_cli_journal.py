@@ -10,11 +10,11 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_process import run_cli
 from click.testing import CliRunner, Result
-from reads import bearer, count_everywhere, wait_for_key, wait_until
-from stores import make_row
 
+from integration.cli_process import run_cli
+from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.stores import make_row
 from millimetric_server.cli import main
 from millimetric_server.cli.journal import retry as journal_retry
 from millimetric_server.journal.blocks import RefusedRows
@@ -26,6 +26,7 @@ from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.journal.sqlite.ledger import add_to_ledger
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _DATABASE = "test_cli_journal"
 _ADD = f"ALTER TABLE {_DATABASE}.events ADD CONSTRAINT good CHECK event != 'bad'"

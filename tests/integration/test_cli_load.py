@@ -7,13 +7,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_process import run_cli, start_cli
 from click.testing import CliRunner
-from reads import bearer, count_everywhere, wait_for_key, wait_until
 
+from integration.cli_process import run_cli, start_cli
+from integration.reads import bearer, count_everywhere, wait_for_key
 from millimetric_server.cli import main
 from millimetric_server.cli.load import batch_sender
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 
 @pytest.fixture

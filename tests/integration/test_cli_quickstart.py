@@ -8,8 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from cli_process import run_cli, start_cli
-
+from integration.cli_process import run_cli, start_cli
 from support.server_process import ServerProcess, fast_folder
 from support.tools import require_tool
 

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 import pytest
 from backports import zstd
-from connect_calls import CODES, GET, STREAM, TEXT, UNARY, WEB, Told, call, envelope, read_envelopes
-from reads import bearer, wait_for_key, wait_until
 
+from integration.connect_calls import CODES, GET, STREAM, TEXT, UNARY, WEB, Told, call, envelope, read_envelopes
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import query_service_connect, query_service_pb2
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TRACK, _STATS = "/millimetric.v1.IngestService/Track", "/millimetric.v1.QueryService/Stats"
 _EXPORT = "/millimetric.v1.QueryService/Export"

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from reads import bearer, count_everywhere, wait_for_key, wait_until_none
 
+from integration.reads import bearer, count_everywhere, wait_for_key
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
+from support.waiting import wait_until_none
 
 _PREFIX = "millimetric_"
 _OUTCOMES = {

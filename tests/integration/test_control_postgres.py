@@ -9,21 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from integration.postgres_server import PostgresServer
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.keys import parse_key, verify_secret
 from millimetric_server.control.records import Environment, KeyKind, RateLimit
 from millimetric_server.control.store import ControlStore, open_control_store
-
-if TYPE_CHECKING:  # at run time pytest imports it, as a plugin
-    from postgres_server import PostgresServer
-
-pytest_plugins = ("postgres_server",)
 
 PEPPER = b"a pepper for tests"
 OPEN_AND_COUNT = """

@@ -17,12 +17,13 @@ import grpc
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from reads import count_everywhere, read_reason, wait_for_key, wait_until, wait_until_none
 
+from integration.reads import count_everywhere, read_reason, wait_for_key
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import INGESTION_POINTS, Crash
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until, wait_until_none
 
 _TESTS = Path(__file__).parents[1]
 _CALLERS = 4

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_process import run_cli
 from prometheus_client.parser import text_string_to_metric_families
-from reads import bearer, count_everywhere, wait_for_key, wait_until
 
+from integration.cli_process import run_cli
+from integration.reads import bearer, count_everywhere, wait_for_key
 from millimetric_server.store.findings import read_findings
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _FILES = ("checksums.txt", "columns.txt", "count.txt")
 _DERIVED = ("daily_rollup", "hourly_rollup", "source_rollup", "sessions")

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import Engine, make_row, open_engine
 
+from integration.stores import Engine, make_row, open_engine
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.deduplication import DeduplicationError, Table, ensure_windows
 from millimetric_server.store.migrations import migrate

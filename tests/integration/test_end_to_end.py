@@ -3,8 +3,8 @@
 import grpc
 import httpx
 import pytest
-from reads import bearer, wait_for_key
 
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import (
     ingest_service_pb2,
     ingest_service_pb2_grpc,

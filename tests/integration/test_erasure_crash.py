@@ -13,11 +13,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from reads import bearer, count_everywhere, wait_for_key, wait_until
 
+from integration.reads import bearer, count_everywhere, wait_for_key
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import ERASURE_POINTS, Crash
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TESTS = Path(__file__).parents[1]
 _DIE_S = 30

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from reads import bearer, wait_for_key
 
 from contract.wire import find_method, to_proto_json, to_query
+from integration.reads import bearer, wait_for_key
 from millimetric_server.api.call import Streaming
 from millimetric_server.rpcs import HANDLERS
 from millimetric_server.store.clickhouse import ClickHouse

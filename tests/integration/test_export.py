@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reads import wait_until
-from stores import NOW, Engine, make_row
 
+from integration.stores import NOW, Engine, make_row
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import ExportFormat, Filter, Instant, StoredEvent
 from millimetric_server.reads import exports
@@ -24,6 +23,7 @@ from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.read_pool import EXPORTS_MAX
+from support.waiting import wait_until
 
 _SECOND = 1_000_000
 _FULL = Path("/dev/full")

@@ -13,13 +13,14 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from reads import bearer, read_reason, wait_for_key, wait_until
 
+from integration.reads import bearer, read_reason, wait_for_key
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import EXPORTS_MAX
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TYPES = {
     "ndjson": "application/x-ndjson",

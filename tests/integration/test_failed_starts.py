@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_process import run_cli
 
+from integration.cli_process import run_cli
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess, fast_folder

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_process import run_cli
-from reads import bearer, count_everywhere, wait_for_key
 
+from integration.cli_process import run_cli
+from integration.reads import bearer, count_everywhere, wait_for_key
 from millimetric_server.config import Settings
 from millimetric_server.process.folder_lock import FolderInUseError, find_holder, lock_server_folders
 from support.clickhouse_server import ClickHouseServer

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from reads import bearer, wait_for_key, wait_until
 
+from integration.reads import bearer, wait_for_key
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from reads import bearer, wait_until
 
+from integration.reads import bearer
 from support.fuzzing import TARGETS, throw_inputs
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _INPUTS = 2000
 

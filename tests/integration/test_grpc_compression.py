@@ -8,8 +8,8 @@ from contextlib import contextmanager
 import grpc
 import httpx
 import pytest
-from reads import bearer, wait_for_key
 
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc, query_service_pb2, query_service_pb2_grpc
 from support.server_process import ProjectKeys, ServerProcess
 

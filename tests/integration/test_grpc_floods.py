@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from reads import read_reason, wait_for_key
 
+from integration.reads import read_reason, wait_for_key
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from support.server_process import ProjectKeys, ServerProcess
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import grpc
 import pytest
-from reads import bearer, wait_for_key, wait_until
 
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import (
     event_pb2,
     ingest_service_pb2,
@@ -15,6 +15,7 @@ from millimetric.v1 import (
     query_service_pb2_grpc,
 )
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _NAME = "x-request-id"
 _MADE = re.compile(r"[0-9a-f-]{36}")

@@ -10,8 +10,8 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
-from reads import read_reason, wait_for_key
 
+from integration.reads import read_reason, wait_for_key
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.records import RateLimit
 from millimetric_server.control.store import open_control_store

@@ -13,9 +13,10 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from reads import read_reason, wait_until
 
+from integration.reads import read_reason
 from support.server_process import ServerProcess
+from support.waiting import wait_until
 
 _READY, _IDLE = grpc.ChannelConnectivity.READY, grpc.ChannelConnectivity.IDLE
 _VERSIONS = ("grpc.reflection.v1", "grpc.reflection.v1alpha")

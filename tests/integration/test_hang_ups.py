@@ -14,11 +14,12 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from reads import bearer, count_everywhere, wait_for_key, wait_until
 
+from integration.reads import bearer, count_everywhere, wait_for_key
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from support.impatient_callers import ImpatientCaller
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _HANG_UPS = 1000
 _AT_ONCE = 16

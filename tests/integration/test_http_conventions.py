@@ -10,9 +10,10 @@ import re
 import httpx
 import pytest
 from backports import zstd
-from reads import bearer, wait_for_key, wait_until
 
+from integration.reads import bearer, wait_for_key
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TRACK = "/millimetric.v1.IngestService/Track"
 _STATS = "/millimetric.v1.QueryService/Stats"

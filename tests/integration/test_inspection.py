@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from stores import DAY, NOW, Engine, make_row
 
+from integration.stores import DAY, NOW, Engine, make_row
 from millimetric_server.store.findings import Findings, read_findings, write_findings
 from millimetric_server.store.inspection import Inspection
 from millimetric_server.store.rollups import WAIT_FOR_DELETION

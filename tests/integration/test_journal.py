@@ -13,9 +13,9 @@ import grpc
 import httpx
 import msgspec
 import pytest
-from reads import bearer, count_everywhere, wait_for_key, wait_until
-from stores import DAY, NOW, make_row
 
+from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.stores import DAY, NOW, make_row
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.journal.blocks import Block, Leadership, RefusedRows, Settlement
 from millimetric_server.journal.conflicts import ConflictLog
@@ -31,6 +31,7 @@ from millimetric_server.journal.sqlite import dead_letters
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from support.server_process import ServerProcess
 from support.tools import give_up
+from support.waiting import wait_until
 
 _PLENTY = 10**9
 _STORED = Path(__file__).parent / "journals"  # as older servers left them

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from cli_process import run_cli
 
+from integration.cli_process import run_cli
 from support.clickhouse_server import find_free_port
 from support.server_process import ServerProcess
 

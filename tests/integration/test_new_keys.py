@@ -7,21 +7,17 @@ import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import httpx
 import pytest
-from cli_process import run_cli
-from reads import bearer, read_reason
 
+from integration.cli_process import run_cli
+from integration.postgres_server import PostgresServer
+from integration.reads import bearer, read_reason
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from support.server_process import ORIGIN, ServerProcess
-
-if TYPE_CHECKING:  # at run time pytest imports it, as a plugin
-    from postgres_server import PostgresServer
-
-pytest_plugins = ("postgres_server",)
 
 _LOOKS = re.compile(r"^millimetric_directory_looks_total (\S+)$", re.MULTILINE)
 _EVENT = {"event": "first_call"}

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from reads import bearer, count_everywhere, wait_for_key, wait_until
 
+from integration.reads import bearer, count_everywhere, wait_for_key
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from stores import DAY, NOW, Engine, make_row
 
+from integration.stores import DAY, NOW, Engine, make_row
 from millimetric_server.api.limits import OLDEST_US
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.blocks import Block, Leadership

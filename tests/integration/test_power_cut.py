@@ -14,15 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from cli_process import run_cli
-from reads import wait_for_key, wait_until
-from test_crash import Load, start, wait_for_death
-from test_erasure_crash import forget, read_erasure, send_person
 
+from integration.cli_process import run_cli
+from integration.reads import wait_for_key
+from integration.test_crash import Load, start, wait_for_death
+from integration.test_erasure_crash import forget, read_erasure, send_person
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.power_cut import CutDisk, mount_disk
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TESTS = Path(__file__).parents[1]
 _TABLES = ("events", "daily_rollup", "hourly_rollup", "source_rollup", "sessions")

@@ -12,7 +12,6 @@ from urllib.parse import quote
 import grpc
 import httpx
 import pytest
-from reads import wait_until
 
 from millimetric.v1 import (
     attribution_pb2,
@@ -22,6 +21,7 @@ from millimetric.v1 import (
     query_service_pb2_grpc,
 )
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 # Addresses of the ranges for documentation: nothing else on this machine has them.
 _ADDRESSES = {

@@ -9,9 +9,9 @@ from typing import Any
 import grpc
 import httpx
 import pytest
-from reads import bearer, read_reason, wait_for_key, wait_until
-from stores import Engine, make_row
 
+from integration.reads import bearer, read_reason, wait_for_key
+from integration.stores import Engine, make_row
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.store import migrations
@@ -20,6 +20,7 @@ from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import ReadLimits
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess
+from support.waiting import wait_until
 
 # Within the limit of rows, and a matter of minutes.
 _ENDLESS = "SELECT sum(bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1)) FROM numbers(900000000)"

@@ -10,14 +10,15 @@ from typing import Any
 
 import msgspec
 import pytest
-from asking import RPCS, Asker
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from oracle import answer_query, answer_sources, answer_stats
-from oracle_calendar import to_us
-from oracle_events import ANCHORS, DAY, HOUR, MINUTE, NUMBERS, TEXTS, History, histories
-from oracle_filters import meets
-from oracle_questions import (
+
+from integration.asking import RPCS, Asker
+from integration.oracle import answer_query, answer_sources, answer_stats
+from integration.oracle_calendar import to_us
+from integration.oracle_events import ANCHORS, DAY, HOUR, MINUTE, NUMBERS, TEXTS, History, histories
+from integration.oracle_filters import meets
+from integration.oracle_questions import (
     COMPARED,
     PARTS,
     PROPERTY_VALUES,
@@ -27,9 +28,8 @@ from oracle_questions import (
     sources_questions,
     stats_questions,
 )
-from oracle_visitors import answer_funnel, answer_retention
-from stores import NOW, Engine, make_row
-
+from integration.oracle_visitors import answer_funnel, answer_retention
+from integration.stores import NOW, Engine, make_row
 from millimetric_server.api.messages import (
     Filter,
     FilterOp,

@@ -16,8 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from cli_process import run_cli
-from reclassify_history import (
+
+from integration.cli_process import run_cli
+from integration.reclassify_history import (
     OWN_HOSTS,
     expect,
     list_moves,
@@ -25,7 +26,6 @@ from reclassify_history import (
     run_program,
     tell_history,
 )
-
 from millimetric_server.control.store import open_control_store
 from millimetric_server.enrich.event_row import EventRow
 from support.clickhouse_server import ClickHouseServer

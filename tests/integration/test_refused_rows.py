@@ -6,9 +6,8 @@ from pathlib import Path
 from sqlite3 import Connection
 
 import pytest
-from reads import wait_until
-from stores import DAY, NOW, Engine, make_row, open_engine
 
+from integration.stores import DAY, NOW, Engine, make_row, open_engine
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.journal.blocks import Block, BlockSlice
 from millimetric_server.journal.entries import NewEvent
@@ -18,6 +17,7 @@ from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.journal.sqlite.ledger import add_to_ledger
 from millimetric_server.loading.block_insert import BlockInserter, Insertion
 from millimetric_server.loading.errors import EventsDelayedError, EventsRefusedError
+from support.waiting import wait_until
 
 _ADD = "ALTER TABLE events ADD CONSTRAINT good CHECK event != 'bad'"
 _DROP = "ALTER TABLE events DROP CONSTRAINT good"

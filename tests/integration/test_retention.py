@@ -7,13 +7,14 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-from cli_process import run_cli
-from reads import bearer, wait_for_key, wait_until
 
+from integration.cli_process import run_cli
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.config import load_settings
 from millimetric_server.control.store import open_control_store
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _METRIC = 'millimetric_events_dropped_total{{project="{}",reason="older_than_retention"}} '
 

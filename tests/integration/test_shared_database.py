@@ -17,13 +17,14 @@ from pathlib import Path
 
 import httpx
 import pytest
-from reads import bearer, count_everywhere, wait_for_key, wait_until
-from stores import Engine
 
+from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.stores import Engine
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess, fast_folder
+from support.waiting import wait_until
 
 _TESTS = Path(__file__).parents[1]
 _ROUNDS = 4

@@ -18,8 +18,8 @@ import httpx
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from reads import bearer, wait_for_key, wait_until
 
+from integration.reads import bearer, wait_for_key
 from millimetric.v1 import (
     event_pb2,
     ingest_service_pb2,
@@ -30,6 +30,7 @@ from millimetric.v1 import (
 from support.clickhouse_server import ClickHouseServer
 from support.holding_relay import HoldingRelay
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _TIMEOUT_S = 60
 _READS, _WAITERS, _STREAMS, _EXPORTS = 32, 64, 32, 2  # the share of one project, by the settings' defaults

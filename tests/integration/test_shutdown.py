@@ -16,8 +16,8 @@ import grpc
 import httpx
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from reads import bearer, count_everywhere, read_reason, wait_for_key, wait_until
 
+from integration.reads import bearer, count_everywhere, read_reason, wait_for_key
 from millimetric.v1 import (
     event_pb2,
     ingest_service_pb2,
@@ -28,6 +28,7 @@ from millimetric.v1 import (
 from support.clickhouse_server import ClickHouseServer
 from support.holding_relay import HoldingRelay
 from support.server_process import ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _CALLERS, _CALLS = 3, 20
 _END_S = 30

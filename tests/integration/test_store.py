@@ -2,8 +2,7 @@
 
 import dataclasses
 
-from stores import DAY, NOW, Engine, make_row
-
+from integration.stores import DAY, NOW, Engine, make_row
 from millimetric_server.journal.blocks import Block, Leadership
 from millimetric_server.journal.entries import Entry, EntryId, NewEvent
 from millimetric_server.journal.packed_rows import COLUMN_COUNT, COLUMN_NAMES, FORMAT, pack_row

@@ -9,11 +9,12 @@ from typing import Any
 
 import grpc
 import pytest
-from reads import count_everywhere, read_reason, wait_for_key, wait_until
 
+from integration.reads import count_everywhere, read_reason, wait_for_key
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.store import open_control_store
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
+from support.waiting import wait_until
 
 _METHOD = "/millimetric.v1.IngestService/TrackStream"
 _numbers = itertools.count()

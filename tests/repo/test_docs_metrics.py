@@ -4,10 +4,11 @@ import re
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from reads import bearer, wait_for_key, wait_until
 
+from integration.reads import bearer, wait_for_key
 from repo.doc_files import read_table
 from support.server_process import ORIGIN, ServerProcess
+from support.waiting import wait_until
 
 _PAGE = "docs/operations.md"
 _PREFIX = "millimetric_"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from mmdb_writer import write_mmdb
 
 from millimetric_server.cli import main
 from millimetric_server.cli.doctor import services as doctor_services
 from millimetric_server.config import Settings
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.server_secrets import load_secrets
+from unit.mmdb_writer import write_mmdb
 
 Examine = Callable[..., tuple[int, dict[str, dict[str, str]]]]
 

@@ -10,9 +10,9 @@ import maxminddb
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmdb_writer import Uint, write_mmdb
 
 from millimetric_server.enrich.geo import CountryReader
+from unit.mmdb_writer import Uint, write_mmdb
 
 _RECORDS: dict[str, object] = {
     "192.0.2.0/25": {"country_code": "GB"},

@@ -26,7 +26,7 @@ def make_event(properties: Any, **texts: str) -> StoredEvent:
     return StoredEvent(**(content | {"properties": msgspec.json.encode(properties).decode()} | texts))
 
 
-@given(_PROPERTIES, st.text(st.characters(min_codepoint=32), max_size=200))
+@given(_PROPERTIES, st.text(st.characters(codec="utf-8", min_codepoint=32), max_size=200))
 def test_no_answer_is_larger_than_it_was_estimated(properties: Any, text: str) -> None:
     event = make_event(properties, url=text, path=text, event=text)
     answer = QueryResponse([event])

@@ -1,0 +1,1 @@
+"""The suite of the Connect protocol, run against our adapters."""

@@ -1,0 +1,1 @@
+"""The case files, run through every door, and what else holds at every door."""

@@ -1,0 +1,1 @@
+"""Code alone: neither network nor disk."""

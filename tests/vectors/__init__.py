@@ -1,0 +1,1 @@
+"""Data that more than one language must agree on."""
