@@ -6,6 +6,7 @@ import pytest
 from hypothesis import settings
 
 from support.clickhouse_server import ClickHouseServer
+from support.discretion import find_indiscretions
 from support.server_process import ServerProcess
 
 # Machines that run tests are busy: an example may take its time.
@@ -15,11 +16,16 @@ settings.load_profile("default")
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[ServerProcess]:
-    """One running server for all tests that do not stop it; each test makes its own project."""
+    """One running server for all tests that do not stop it; each test makes its own project.
+
+    Whatever they have asked it, its log at its most talkative names no key and no address, and it met no fault.
+    """
     # All tests call from one address, and most of them are refused on purpose.
     environ = {"MILLIMETRIC_LOG_LEVEL": "debug", "MILLIMETRIC_RATE_LIMITS": "refused=off"}
     with ServerProcess(environ=environ) as process:
         yield process
+        assert process.stop() == 0
+        assert not find_indiscretions(process.log, process.keys_in_use)
 
 
 @pytest.fixture(scope="session")

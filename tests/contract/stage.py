@@ -3,7 +3,7 @@
 import contextlib
 import resource
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -25,8 +25,12 @@ class Stage:
         self.registry = Registry(server)
         self.doors = Doors(server.grpc_address, server.base_url)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.doors.close()
+        self.registry.close()
 
     def call(self, door: str, call: CaseCall, tenant: Tenant, fillers: Fillers) -> Answer:
         """Make a call of a case; whatever comes back must hold nothing of the server's inside."""
@@ -64,7 +68,7 @@ class Stage:
         """Where something waits, load an event that came after it: the journal is loaded in order."""
         if self.count_waiting() == 0:
             return
-        call = WireCall("Track", self.registry.shared["other_sk"], request={"event": "last", "ack": "stored"})
+        call = WireCall("Track", self.registry.keys["other_sk"], request={"event": "last", "ack": "stored"})
         assert self.doors.send("rest", call).http_status == 202
 
 

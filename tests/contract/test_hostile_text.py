@@ -1,10 +1,12 @@
 """Whatever stands in a text of a read is compared as text or refused in the caller's terms: it never becomes SQL."""
 
 import contextlib
+import functools
 import http.client
+import inspect
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -150,35 +152,53 @@ def _make_event(text: str, mark: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def case(stage: Stage) -> Iterator[_Case]:
     """Both projects hold the same events; each has a source of its own."""
-    tenants = stage.registry.create({"mine": {}, "theirs": {}})
-    for name, mark in (("mine", "mine"), ("theirs", _THEIRS)):
+    mine, theirs = stage.registry.create(), stage.registry.create()
+    for tenant, mark in ((mine, "mine"), (theirs, _THEIRS)):
         events = [_make_event(text, mark) for text in _STORABLE]
         answer = stage.doors.send(
-            "rest", WireCall("Batch", tenants[name].keys["sk"], request={"events": events, "ack": "stored"})
+            "rest", WireCall("Batch", tenant.keys["sk"], request={"events": events, "ack": "stored"})
         )
         assert not answer.reason, answer
         assert answer.response["count"] == len(_STORABLE)
-    rows = stage.read_rows(tenants["mine"])
+    rows = stage.read_rows(mine)
     assert sorted(row["event"] for row in rows) == sorted(_STORABLE)
-    yield _Case(stage, tenants["mine"], tenants["theirs"], rows)
-    assert stage.read_rows(tenants["mine"]) == rows, "the tables are as they were"
-    assert len(stage.read_rows(tenants["theirs"])) == len(rows)
+    yield _Case(stage, mine, theirs, rows)
+    assert stage.read_rows(mine) == rows, "the tables are as they were"
+    assert len(stage.read_rows(theirs)) == len(rows)
 
 
-def _name(text: str) -> str:
-    return ascii(text[:30]).replace("[", "(").replace("]", ")")
+def _with_each(texts: Sequence[str]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make one test of a test that takes a `text`: it goes through all of them, and names each that has failed."""
+
+    def make(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def test_all(**fixtures: Any) -> None:
+            failures = [failure for text in texts if (failure := _catch(test, text, fixtures))]
+            if failures:
+                raise ExceptionGroup(f"{len(failures)} of {len(texts)} texts", failures)
+
+        signature = inspect.signature(test)
+        kept = [parameter for name, parameter in signature.parameters.items() if name != "text"]
+        test_all.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+        return test_all
+
+    return make
 
 
-_with_each_text = pytest.mark.parametrize("text", [pytest.param(one, id=_name(one)) for one in _STORABLE])
-_with_each_refused_text = pytest.mark.parametrize("text", [pytest.param(one, id=_name(one)) for one in _UNSTORABLE])
-_with_any_text = pytest.mark.parametrize(
-    "text", [pytest.param(one, id=_name(one)) for one in (*_STORABLE, *_UNSTORABLE)]
-)
+def _catch(test: Callable[..., None], text: str, fixtures: dict[str, Any]) -> Exception | None:
+    try:
+        test(text=text, **fixtures)
+    except Exception as failure:  # noqa: BLE001 - whatever it is, it is raised when all texts were tried
+        failure.add_note(f"text: {text[:100]!a}")
+        return failure
+    return None
+
+
 _over_each_door = pytest.mark.parametrize("door", _DOORS)
 
 
 @_over_each_door
-@_with_each_text
+@_with_each(_STORABLE)
 def test_every_text_is_stored_and_found_as_it_is(case: _Case, door: str, text: str) -> None:
     row = next(row for row in case.rows if row["event"] == text)
     for name in ("event", "event_id", "anonymous_id", "user_id", "session_id", "path"):
@@ -191,7 +211,7 @@ def test_every_text_is_stored_and_found_as_it_is(case: _Case, door: str, text: s
 
 
 @_over_each_door
-@_with_each_text
+@_with_each(_STORABLE)
 def test_a_filter_compares_text(case: _Case, door: str, text: str) -> None:
     row = next(row for row in case.rows if row["event"] == text)
     every = [{"column": column, "op": "in", "values": [row[column], text]} for column in _TEXT_COLUMNS]
@@ -217,7 +237,7 @@ _COMPARISONS: Mapping[str, Callable[[str, str], bool]] = {
 
 
 @_over_each_door
-@_with_each_text
+@_with_each(_STORABLE)
 def test_a_filter_compares_a_property(case: _Case, door: str, text: str) -> None:
     for op, matches in {"eq": _COMPARISONS["in"], "contains": _COMPARISONS["contains"]}.items():
         one = {"column": "properties.word", "op": op, "values": [text]}
@@ -225,7 +245,7 @@ def test_a_filter_compares_a_property(case: _Case, door: str, text: str) -> None
         assert found == case.list_ids(lambda row, matches=matches: matches(row["properties"]["word"], text)), op
 
 
-@_with_each_text
+@_with_each(_STORABLE)
 def test_a_path_of_a_property_is_text(case: _Case, text: str) -> None:
     for column, value in ((f"properties.{text}", text), (f"properties.nest.{text}", "in")):
         for one in ({"column": column, "op": "eq", "values": [value]}, {"column": column, "op": "exists"}):
@@ -236,7 +256,7 @@ def test_a_path_of_a_property_is_text(case: _Case, text: str) -> None:
 
 
 @_over_each_door
-@_with_each_text
+@_with_each(_STORABLE)
 def test_stats_count_what_has_the_text(case: _Case, door: str, text: str) -> None:
     request: dict[str, Any] = {"group_by": ["event_name", "source"]}
     from_rollup = case.send(door, "Stats", {**request, "event": text})
@@ -246,7 +266,7 @@ def test_stats_count_what_has_the_text(case: _Case, door: str, text: str) -> Non
 
 
 @_over_each_door
-@_with_each_text
+@_with_each(_STORABLE)
 def test_funnel_and_retention_count_what_has_the_text(case: _Case, door: str, text: str) -> None:
     same = {"column": "properties.word", "op": "eq", "values": [text]}
     other = {"column": "path", "op": "contains", "values": [text]}
@@ -263,7 +283,7 @@ def test_funnel_and_retention_count_what_has_the_text(case: _Case, door: str, te
 
 
 @_over_each_door
-@_with_any_text
+@_with_each((*_STORABLE, *_UNSTORABLE))
 def test_names_of_ours_are_taken_from_a_list(case: _Case, door: str, text: str) -> None:
     steps = [{"event": "a"}, {"event": "b"}]
     for rpc, request in (
@@ -283,7 +303,7 @@ def test_names_of_ours_are_taken_from_a_list(case: _Case, door: str, text: str) 
     assert (answer.reason, answer.fields) == ("invalid_params", ("page_token",))
 
 
-@_with_any_text
+@_with_each((*_STORABLE, *_UNSTORABLE))
 def test_columns_are_taken_from_a_list(case: _Case, text: str) -> None:
     for rpc in ("Query", "Stats"):
         for column in (text, f"event{text}", f"{text}event", f"properties.{text}." if text != "." else text):
@@ -294,7 +314,7 @@ def test_columns_are_taken_from_a_list(case: _Case, text: str) -> None:
     assert (answer.reason, answer.fields) == ("invalid_params", ("steps[1].filter",))
 
 
-@_with_any_text
+@_with_each((*_STORABLE, *_UNSTORABLE))
 def test_a_filter_in_a_query_string_is_read_or_refused(case: _Case, text: str) -> None:
     for rpc in ("Query", "Stats"):
         for one in (text, f"{text} = x", f"event {text} x", f"event{text}= x", f"properties.{text}.word exists"):
@@ -302,7 +322,7 @@ def test_a_filter_in_a_query_string_is_read_or_refused(case: _Case, text: str) -
             assert answer.fields == ("filter",) if answer.reason else answer.response is not None, answer
 
 
-@_with_any_text
+@_with_each((*_STORABLE, *_UNSTORABLE))
 def test_words_and_numbers_are_read_or_refused(case: _Case, text: str) -> None:
     parameters = {
         "Query": ("from", "to", "limit"),
@@ -324,7 +344,7 @@ def test_words_and_numbers_are_read_or_refused(case: _Case, text: str) -> None:
 
 
 @_over_each_door
-@_with_each_refused_text
+@_with_each(_UNSTORABLE)
 def test_what_no_event_can_hold_is_refused(case: _Case, door: str, text: str) -> None:
     for name in ("event", "source", "medium", "user_id", "anonymous_id"):
         assert case.send(door, "Query", {name: text}).fields == (name,)

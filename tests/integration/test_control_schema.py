@@ -19,7 +19,6 @@ from millimetric_server.control.errors import ControlError
 from millimetric_server.control.store import open_control_store
 from millimetric_server.control.tables import METADATA, accounts, control_revision, projects
 
-
 _NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 

@@ -50,6 +50,7 @@ class ServerProcess:
     http_port: int = 0
     metrics_port: int = 0
     module: tuple[str, ...] = ("millimetric_server",)
+    keys_in_use: set[str] = field(default_factory=set)  # their texts, so that the log can be searched for them
 
     def __enter__(self) -> Self:
         self.start()
@@ -116,6 +117,7 @@ class ServerProcess:
                 store.create_key(kind, Environment.LIVE, pepper, project=project.project_id).text
                 for kind in (KeyKind.PUBLIC, KeyKind.SECRET, KeyKind.READ)
             ]
+        self.keys_in_use.update(texts)
         return ProjectKeys(project.project_id, name, *texts)
 
     def create_account_key(self) -> str:
