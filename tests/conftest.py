@@ -1,17 +1,29 @@
 """Fixtures for all tests, and how hypothesis runs here."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from support.clickhouse_server import ClickHouseServer
 from support.discretion import find_indiscretions
+from support.distribution import FilesScheduling, sort_for_sharing
 from support.server_process import ServerProcess
 
 # Machines that run tests are busy: an example may take its time.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesScheduling:
+    return FilesScheduling(config, log)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        sort_for_sharing(items)
 
 
 @pytest.fixture(scope="session")

@@ -67,7 +67,9 @@ def test_half_a_member_is_refused(encoding: str) -> None:
         _check_bad_body(body, encoding)
 
 
-@pytest.mark.parametrize("body", [gzip.compress(b"one")[:-8] + b"\0" * 8, zlib.compress(b"one")])
+@pytest.mark.parametrize(
+    "body", [gzip.compress(b"one")[:-8] + b"\0" * 8, zlib.compress(b"one")], ids=["wrong-sum", "zlib"]
+)
 def test_what_is_nearly_gzip_is_refused(body: bytes) -> None:
     _check_bad_body(body, "gzip")
 
