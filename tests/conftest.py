@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import settings
 
@@ -10,10 +11,13 @@ from support.clickhouse_server import ClickHouseServer
 from support.discretion import find_indiscretions
 from support.distribution import FilesScheduling, sort_for_sharing
 from support.server_process import ServerProcess
+from support.waiting import PATIENCE_S
 
-# Machines that run tests are busy: an example may take its time.
+# Machines that run tests are busy: an example may take its time, and so may an answer.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")
+for phase in ("connect", "read", "write", "pool"):
+    setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, PATIENCE_S)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesScheduling:

@@ -21,8 +21,8 @@ from support.tools import give_up
 
 _TEMPORARY = tempfile.gettempdir()  # asked now: an embedded engine changes it to a folder closed to others
 HOW_TO_INSTALL = "PostgreSQL is not installed: apt-get install -y postgresql"
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 120.0
+STOP_TIMEOUT_S = 120.0
 
 
 class PostgresServer:

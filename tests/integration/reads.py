@@ -5,7 +5,7 @@ import httpx
 from google.rpc import error_details_pb2, status_pb2
 
 from support.server_process import ProjectKeys, ServerProcess
-from support.waiting import wait_until
+from support.waiting import wait_until, wait_until_equal
 
 
 def bearer(key: str) -> dict[str, str]:
@@ -38,6 +38,12 @@ def count_everywhere(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]
         "rollup": sum(row["value"] for row in read("stats")),
         "sessions": sum(row["events"] for row in read("sources", limit="200")),
     }
+
+
+def wait_until_everywhere(server: ServerProcess, keys: ProjectKeys, count: int) -> None:
+    """Wait until the project has so many events, by all figures; as long as they go up."""
+    wanted = dict.fromkeys(("events", "rollup", "sessions"), count)
+    wait_until_equal(lambda: count_everywhere(server, keys), wanted, lambda: server.log)
 
 
 def read_reason(error: grpc.RpcError) -> str:

@@ -1,7 +1,6 @@
 """The two stores that the same tests run against, and direct access to journal, loader and store without doors."""
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from millimetric_server.journal.port import Erasures, Journal
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.loading.loader import Loader
 from millimetric_server.store.clickhouse import ClickHouse
+from support.waiting import wait_until
 
 DAY = 86_400_000_000
 # The roll-ups by time: table, column of time, what that is of an event, and some of the other columns.
@@ -39,15 +39,16 @@ class Engine:
 
     def erase(self, project_id: str, *, user_id: str = "", anonymous_id: str = "", now_us: int = NOW) -> dict[str, int]:
         """Forget a person and wait until it is done; returns the figures of the receipt."""
-        erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(10)
+        erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(60)
         self.loader.notify()
-        deadline = time.monotonic() + 30
-        while (
-            erasure := self.erasures.find(project_id, erasure_id).result(10)
-        ) is None or erasure.completed_at is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: self._is_done(project_id, erasure_id), "the erasure is done")
+        erasure = self.erasures.find(project_id, erasure_id).result(60)
+        assert erasure is not None
         return {**erasure.rows_removed, "residual": erasure.residual}
+
+    def _is_done(self, project_id: str, erasure_id: str) -> bool:
+        erasure = self.erasures.find(project_id, erasure_id).result(60)
+        return erasure is not None and erasure.completed_at is not None
 
     def count(self, table: str, condition: str = "1") -> int:
         ((count,),) = self.store.query(f"SELECT count() FROM {table} WHERE {condition}")

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from integration.cli_process import run_cli, start_cli
-from integration.reads import bearer, count_everywhere
+from integration.reads import bearer, wait_until_everywhere
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
@@ -129,14 +129,6 @@ def read_status(server: ServerProcess) -> dict[str, Any]:
     return checks
 
 
-def count_settled(server: ServerProcess, keys: ProjectKeys, wanted: int) -> None:
-    everywhere = dict.fromkeys(("events", "rollup", "sessions"), wanted)
-    wait_until(
-        lambda: count_everywhere(server, keys) == everywhere,
-        lambda: f"{wanted}: {count_everywhere(server, keys)}",
-    )
-
-
 def test_a_backup_under_load_is_one_moment(running: ServerProcess, tmp_path: Path) -> None:
     keys = running.create_project("busy")
     folder = tmp_path / "backup"
@@ -148,20 +140,20 @@ def test_a_backup_under_load_is_one_moment(running: ServerProcess, tmp_path: Pat
         wait_until(lambda: len(load.acknowledged) > after, "acknowledging goes on")
     everything = load.acknowledged
     assert len(before) <= told["received"] == told["stored"] + told["waiting"]
-    count_settled(running, keys, len(everything))  # the server that was backed up is as it would have been
+    wait_until_everywhere(running, keys, len(everything))  # the server that was backed up is as it would have been
 
     with restored_from(folder) as restored:
-        count_settled(restored, keys, told["received"])
+        wait_until_everywhere(restored, keys, told["received"])
         read_status(restored)
         outcomes = dict(zip(everything, send(restored, keys, everything), strict=True))
         known = {one for one, outcome in outcomes.items() if outcome == "duplicate"}
         assert before <= known  # what was acknowledged before is there, and known by its id
         assert len(known) == told["received"]
-        count_settled(restored, keys, len(everything))  # what came later is stored now, and nothing twice
+        wait_until_everywhere(restored, keys, len(everything))  # what came later is stored now, and nothing twice
         read_status(restored)
         restored.stop()
         restored.start()
-        count_settled(restored, keys, len(everything))
+        wait_until_everywhere(restored, keys, len(everything))
 
 
 def test_a_server_killed_during_a_backup_leaves_none_and_starts_again(tmp_path: Path) -> None:
@@ -184,7 +176,7 @@ def test_a_server_killed_during_a_backup_leaves_none_and_starts_again(tmp_path: 
 
         server.start()
         assert not list(shadow.glob("millimetric_backup_*"))
-        count_settled(server, keys, 500)
+        wait_until_everywhere(server, keys, 500)
         back_up(server, folder)
         assert not (tmp_path / "backup.partial").exists()
         assert not list(shadow.glob("millimetric_backup_*"))

@@ -10,10 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from integration.cli_process import run_cli, start_cli
-from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.reads import bearer, wait_for_key, wait_until_everywhere
 from millimetric_server.cli import main
 from millimetric_server.cli.load import batch_sender
-from support.server_process import ProjectKeys, ServerProcess
+from support.server_process import ORIGIN, ProjectKeys, ServerProcess
 from support.waiting import wait_until
 
 
@@ -38,11 +38,13 @@ def read_rows(server: ServerProcess, keys: ProjectKeys, **params: str) -> list[d
     return list(answer.json()["rows"])
 
 
-def wait_for_count(server: ServerProcess, keys: ProjectKeys, count: int) -> None:
-    everywhere = {"events": count, "rollup": count, "sessions": count}
+def limit(server: ServerProcess, keys: ProjectKeys, limits: str, status: int) -> None:
+    """Set the project's rate limits, and wait until the server answers a visitor who opted out with this status."""
+    code, _, errors = run_cli(server, "project", "update", keys.name, "--rate-limits", limits)
+    assert code == 0, errors
+    url, headers = f"{server.base_url}/v1/track", bearer(keys.public) | {"Origin": ORIGIN, "DNT": "1"}
     wait_until(
-        lambda: count_everywhere(server, keys) == everywhere,
-        lambda: f"{count} rows, not {count_everywhere(server, keys)}",
+        lambda: httpx.post(url, json={"event": "x"}, headers=headers).status_code == status, f"the limits are {limits}"
     )
 
 
@@ -62,14 +64,16 @@ def test_a_killed_load_goes_on_and_each_row_counts_once(
 ) -> None:
     path = tmp_path / "orders.ndjson"
     write_rows(path, 270)
-    # 27 batches against a burst of 20 and 5 a second: the loader is held up long enough to be killed half way.
+    limit(server, project, "batch=0.02/20,track=0.01/1", 429)
+    # 27 batches against a burst of 20, and another one in 50 seconds: it is killed while it waits.
     arguments = ("load", str(path), "--batch-size", "10")
     loader = start_cli(server, *arguments, MILLIMETRIC_KEY=project.secret)
-    wait_until(lambda: int(str(read_state(path)["rows"])) >= 200, "200 rows are acknowledged")
+    assert loader.stderr is not None
+    assert any(b"Waiting for the server: rate_limited." in line for line in loader.stderr)
     loader.kill()
-    _, errors = loader.communicate()
-    assert b"Waiting for the server: rate_limited." in errors
-    assert 200 <= int(str(read_state(path)["rows"])) < 270
+    loader.communicate()
+    assert read_state(path)["rows"] == 200
+    limit(server, project, "off", 202)
 
     # As if the last acknowledgement had not been written down: that batch is sent again.
     state_path = path.with_name("orders.ndjson.millimetric-load.json")
@@ -81,7 +85,7 @@ def test_a_killed_load_goes_on_and_each_row_counts_once(
     assert code == 0, errors_text
     assert "Going on after row" in errors_text
     assert figures(output) == [270, 260, 10, 0]
-    wait_for_count(server, project, 270)
+    wait_until_everywhere(server, project, 270)
     numbers = [json.loads(str(row["properties"]))["number"] for row in read_rows(server, project)]
     assert sorted(numbers) == list(range(270))
 
@@ -114,7 +118,7 @@ def test_rejected_rows_are_kept_with_line_and_reason(
     assert [list(one["fields"]) for one in told] == [["event"], ["timestamp"], ["event"], ["event"], ["body"]]
     assert {one["reason"] for one in told} == {"invalid_payload"}
     assert json.loads(told[0]["row"]) == lines[1]
-    wait_for_count(server, project, 2)
+    wait_until_everywhere(server, project, 2)
 
     code, output, _ = run_cli(server, "load", str(path), "--restart", MILLIMETRIC_KEY=project.secret)
     assert (code, figures(output)) == (1, [8, 0, 3, 5])
@@ -133,7 +137,7 @@ def test_csv_and_a_pipe(server: ServerProcess, project: ProjectKeys, tmp_path: P
     assert (code, figures(output)) == (1, [3, 2, 0, 1])
     assert json.loads((tmp_path / "stdin.rejected.ndjson").read_text())["line"] == 3
 
-    wait_for_count(server, project, 4)
+    wait_until_everywhere(server, project, 4)
     by_user = {row["user_id"]: row for row in read_rows(server, project, event="purchase")}
     assert json.loads(str(by_user["u1"]["properties"])) == {"plan": "team", "amount": 19.5}
     assert (by_user["u1"]["source"], by_user["u1"]["medium"]) == ("newsletter", "email")

@@ -19,6 +19,7 @@ from millimetric_server.control.errors import ControlError, ControlUnavailableEr
 from millimetric_server.control.keys import parse_key, verify_secret
 from millimetric_server.control.records import Environment, KeyKind, RateLimit
 from millimetric_server.control.store import ControlStore, open_control_store
+from support.waiting import wait_until
 
 PEPPER = b"a pepper for tests"
 OPEN_AND_COUNT = """
@@ -53,14 +54,6 @@ def open_store(url: str) -> Iterator[Callable[[], ControlStore]]:
 @pytest.fixture
 def store(open_store: Callable[[], ControlStore]) -> ControlStore:
     return open_store()
-
-
-def wait_until(is_true: Callable[[], bool], timeout_s: float) -> float:
-    began_s = time.monotonic()
-    while not is_true():
-        assert time.monotonic() - began_s < timeout_s
-        time.sleep(0.01)
-    return time.monotonic() - began_s
 
 
 class TestStorePort:
@@ -202,11 +195,11 @@ class TestStorePort:
         directory.start()
         try:
             project = elsewhere.create_project("shop")
-            wait_until(lambda: directory.find_project(project.project_id) is not None, 3)
+            wait_until(lambda: directory.find_project(project.project_id) is not None, "the project is known")
             key = elsewhere.create_key(KeyKind.PUBLIC, Environment.LIVE, PEPPER, project=project.project_id).key
-            wait_until(lambda: directory.find_key(key.prefix) == key, 3)
+            wait_until(lambda: directory.find_key(key.prefix) == key, "the key is known")
             elsewhere.revoke_key(key.prefix)
-            wait_until(lambda: directory.find_key(key.prefix) is None, 3)
+            wait_until(lambda: directory.find_key(key.prefix) is None, "the key is revoked")
         finally:
             directory.close()
 
@@ -262,14 +255,14 @@ def test_an_outage_keeps_the_keys_and_is_logged_once(
     try:
         postgres_server.stop()
         try:
-            wait_until(lambda: directory.is_stale_since is not None, 5)
+            wait_until(lambda: directory.is_stale_since is not None, "the outage is noticed")
             time.sleep(0.3)
             assert directory.find_key(key.prefix) == key
             with pytest.raises(ControlUnavailableError, match="The control database failed"):
                 store.revoke_key(key.prefix)
         finally:
             postgres_server.start()
-        wait_until(lambda: directory.is_stale_since is None, 5)
+        wait_until(lambda: directory.is_stale_since is None, "the outage is over")
         store.revoke_key(key.prefix)
         directory.refresh()
         assert directory.find_key(key.prefix) is None

@@ -1,11 +1,10 @@
 """Explain through every door: all steps told, nothing stored, a visitor's context from secret keys only."""
 
-import time
-
 import grpc
 import httpx
 import pytest
 
+from integration.reads import wait_for_key
 from millimetric.v1 import attribution_pb2, event_pb2, query_service_pb2_grpc
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
 
@@ -19,10 +18,7 @@ _EVENT = {"event": "signup", "url": "https://shop.example/?fbclid=1&utm_campaign
 @pytest.fixture(scope="module")
 def keys(server: ServerProcess) -> ProjectKeys:
     made = server.create_project("explain")
-    deadline = time.monotonic() + 10
-    while explain(server, made.read, _EVENT).status_code == 401:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for_key(server, made)
     return made
 
 

@@ -317,7 +317,7 @@ def test_a_full_disk_is_no_outage(engine: Engine, monkeypatch: pytest.MonkeyPatc
     reader.close()
     assert caught.value.reason is Reason.OVERLOADED
     assert caught.value.retry_after_s
-    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(10) == [(1,)]
+    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(60) == [(1,)]
 
 
 def test_while_clickhouse_is_away_an_export_fails_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_while_clickhouse_is_away_an_export_fails_at_once(engine: Engine, monkey
     monkeypatch.setattr(engine.store.outage, "may_try", lambda: False)
     future = engine.store.reads.submit_export(lambda: asked.append("it"), "a-request", Cancellation())
     with pytest.raises(AppError) as caught:
-        future.result(10)
+        future.result(60)
     assert caught.value.reason is Reason.UPSTREAM_FAILED
     assert asked == []
 

@@ -20,7 +20,7 @@ from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess, fast_folder
-from support.waiting import wait_until
+from support.waiting import wait_until, wait_until_equal
 
 _TESTS = Path(__file__).parents[1]
 _EVENTS = 1000
@@ -80,7 +80,7 @@ def test_a_paused_loader_stores_nothing_once_a_copy_of_its_folder_was_started(
         assert send(first, keys, "one") == 202
         wait_until(crash.hit.exists, "the loader pauses")
         with ServerProcess(environ=environ, data_dir=copy_folder(first)) as second:
-            wait_until(lambda: count_stored(environ) == _EVENTS, "the copy is loaded")
+            wait_until_equal(lambda: count_stored(environ), _EVENTS)
             resume(first)
             assert first.process is not None
             assert first.process.wait(30) == 1

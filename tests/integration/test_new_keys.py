@@ -18,6 +18,7 @@ from integration.postgres_server import PostgresServer
 from integration.reads import bearer, read_reason
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from support.server_process import ORIGIN, ServerProcess
+from support.waiting import wait_until
 
 _LOOKS = re.compile(r"^millimetric_directory_looks_total (\S+)$", re.MULTILINE)
 _EVENT = {"event": "first_call"}
@@ -166,8 +167,5 @@ def test_a_revoked_key_is_refused_soon_and_stays_refused(server: ServerProcess) 
     assert httpx.post(url, json=_EVENT, headers=headers).status_code == 202
     code, _, errors = run_cli(server, "key", "revoke", keys.public.split("_")[2])
     assert code == 0, errors
-    deadline_s = time.monotonic() + 10
-    while httpx.post(url, json=_EVENT, headers=headers).status_code not in REFUSED:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.05)
+    wait_until(lambda: httpx.post(url, json=_EVENT, headers=headers).status_code in REFUSED, "the key is refused")
     assert {httpx.post(url, json=_EVENT, headers=headers).status_code for _ in range(10)} <= REFUSED

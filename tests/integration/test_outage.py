@@ -5,11 +5,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from typing import Self
 
 import httpx
 import pytest
 
-from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.reads import bearer, wait_for_key, wait_until_everywhere
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
@@ -41,19 +42,16 @@ def test_a_killed_clickhouse_loses_nothing_and_is_noticed(clickhouse: ClickHouse
         assert track(server, keys, **{"Millimetric-Ack": "stored"}).status_code == 202
 
         clickhouse.kill()
-        began = time.monotonic()
         read = ask(server, keys)
         assert (read.status_code, read.json()["error"]) == (502, "upstream_failed")
-        assert time.monotonic() - began < 10
         assert [track(server, keys).status_code for _ in range(50)] == [202] * 50
         waiting = track(server, keys, **{"Millimetric-Ack": "stored"})
         assert (waiting.status_code, waiting.json()["error"]) == (502, "upstream_failed")
         assert httpx.get(f"{server.base_url}/readyz").json() == {"ready": True, "journal": "ok", "clickhouse": "away"}
 
         clickhouse.start()
-        everything = dict.fromkeys(("events", "rollup", "sessions"), 52)
         wait_until(lambda: ask(server, keys).status_code == 200, "reads are answered again")
-        wait_until(lambda: count_everywhere(server, keys) == everything, lambda: str(count_everywhere(server, keys)))
+        wait_until_everywhere(server, keys, 52)
 
 
 def test_a_server_starts_without_clickhouse_and_catches_up(clickhouse: ClickHouseServer) -> None:
@@ -78,8 +76,12 @@ def test_a_clickhouse_that_accepts_and_never_answers_does_not_stop_writes() -> N
             assert (read.status_code, read.json()["error"]) == (502, "upstream_failed")
 
 
-@pytest.mark.parametrize("away", ["killed", "silent"])
-def test_thirty_seconds_without_clickhouse_under_load(away: str, clickhouse: ClickHouseServer) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize(("away", "tries"), [("killed", 8), ("silent", 4)])
+def test_an_outage_under_load_stops_no_write_and_holds_up_few_reads(
+    away: str, tries: int, clickhouse: ClickHouseServer
+) -> None:
+    """It lasts until the server has tried ClickHouse some times; all other reads are refused without a try."""
     environ = {"MILLIMETRIC_CLICKHOUSE_URL": clickhouse.url, "MILLIMETRIC_RATE_LIMITS": "off"}
     with ServerProcess(environ=environ) as server:
         keys = server.create_project("away")
@@ -87,10 +89,8 @@ def test_thirty_seconds_without_clickhouse_under_load(away: str, clickhouse: Cli
         stop, statuses = threading.Event(), list[int]()
 
         def send() -> None:
-            with httpx.Client(timeout=30) as client:
-                for _ in range(5000):
-                    if stop.wait(0.02):
-                        return
+            with httpx.Client() as client:
+                while not stop.wait(0.02):
                     answer = client.post(
                         f"{server.base_url}/v1/track", json={"event": "tick"}, headers=bearer(keys.secret)
                     )
@@ -101,31 +101,48 @@ def test_thirty_seconds_without_clickhouse_under_load(away: str, clickhouse: Cli
             caller.start()
         wait_until(lambda: len(statuses) > 50, "calls are answered")
         clickhouse.kill()
-        reads = []
-        with listen_silently(clickhouse.port) if away == "silent" else contextlib.nullcontext():
-            ends_at = time.monotonic() + 30
-            while time.monotonic() < ends_at:
-                began = time.monotonic()
-                reads.append((ask(server, keys).json()["error"], time.monotonic() - began))
-                time.sleep(0.2)
+        errors = []
+        with AwayClickHouse(clickhouse.port, is_silent=away == "silent") as tried:
+            while tried.count < tries:
+                errors.append(ask(server, keys).json()["error"])
+                time.sleep(0.01)
         clickhouse.start()
         wait_until(lambda: ask(server, keys).status_code == 200, "reads are answered again")
         stop.set()
         for caller in callers:
             caller.join()
         assert set(statuses) == {202}
-        assert {error for error, _ in reads} == {"upstream_failed"}
-        assert sorted(seconds for _, seconds in reads)[len(reads) // 2] < 1, "most are refused at once"
-        assert max(seconds for _, seconds in reads) < 15
-        everything = dict.fromkeys(("events", "rollup", "sessions"), len(statuses))
-        wait_until(lambda: count_everywhere(server, keys) == everything, lambda: str(count_everywhere(server, keys)))
+        assert set(errors) == {"upstream_failed"}
+        assert len(errors) > tried.count, "not every read has tried, and the loader has"
+        wait_until_everywhere(server, keys, len(statuses))
 
 
-@contextlib.contextmanager
-def listen_silently(port: int) -> Iterator[None]:
-    """Accept connections and say nothing; whoever is connected at the end is cut off."""
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", port))
-        listener.listen(128)
-        yield
+class AwayClickHouse:
+    """What listens in a ClickHouse's place: says nothing, or hangs up at once. Counts who has come."""
+
+    def __init__(self, port: int, *, is_silent: bool) -> None:
+        self._is_silent = is_silent
+        self._callers: list[socket.socket] = []
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=128)
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+        self._listener.close()
+        for caller in self._callers:
+            caller.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                caller, _ = self._listener.accept()
+                self.count += 1
+                if self._is_silent:
+                    self._callers.append(caller)
+                else:
+                    caller.close()

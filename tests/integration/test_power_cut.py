@@ -23,7 +23,7 @@ from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.power_cut import CutDisk, mount_disk
 from support.server_process import ProjectKeys, ServerProcess
-from support.waiting import wait_until
+from support.waiting import wait_until, wait_until_none
 
 _TESTS = Path(__file__).parents[1]
 _TABLES = ("events", "daily_rollup", "hourly_rollup", "source_rollup", "sessions")
@@ -76,7 +76,7 @@ class Site:
         if self.server.process is None:
             self.server.start()
         wait_for_key(self.server, keys)
-        wait_until(lambda: not _count_waiting(self.server.data_dir), "the journal is empty")
+        wait_until_none(lambda: _count_waiting(self.server.data_dir), "the journal is empty")
         assert self.server.stop() == 0
         found = self.read(keys)
         ids = found["ids"]

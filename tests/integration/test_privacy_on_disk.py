@@ -3,7 +3,6 @@
 import ipaddress
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ import grpc
 import httpx
 import pytest
 
+from integration.reads import wait_for_key
 from millimetric.v1 import (
     attribution_pb2,
     event_pb2,
@@ -80,10 +80,7 @@ def _run_server() -> Iterator[tuple[ServerProcess, ProjectKeys]]:
     environ = {"MILLIMETRIC_LOG_LEVEL": "debug", "MILLIMETRIC_TRUSTED_PROXIES": "127.0.0.0/8"}
     with ServerProcess(environ=environ) as server:
         keys = server.create_project("private")
-        deadline = time.monotonic() + 10
-        while httpx.get(f"{server.base_url}/v1/stats", headers=_bearer(keys.read)).status_code == 401:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_key(server, keys)
         yield server, keys
 
 

@@ -10,11 +10,10 @@ from typing import Any
 import grpc
 import pytest
 
-from integration.reads import count_everywhere, read_reason, wait_for_key
+from integration.reads import count_everywhere, read_reason, wait_for_key, wait_until_everywhere
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.control.store import open_control_store
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
-from support.waiting import wait_until
 
 _METHOD = "/millimetric.v1.IngestService/TrackStream"
 _numbers = itertools.count()
@@ -75,8 +74,7 @@ def test_every_event_is_answered_in_order_and_counted_once(server: ServerProcess
     assert bad.outcome == ingest_service_pb2.OUTCOME_REJECTED
     assert (bad.reason, bad.event_id) == ("invalid_payload", "bad")
     assert [error.field for error in bad.field_errors] == ["event", "url"]
-    wanted = dict.fromkeys(("events", "rollup", "sessions"), 899)
-    wait_until(lambda: count_everywhere(server, keys) == wanted, lambda: str(count_everywhere(server, keys)))
+    wait_until_everywhere(server, keys, 899)
 
 
 def test_ids_of_a_public_key_are_free_for_a_secret_key(server: ServerProcess, keys: ProjectKeys) -> None:
@@ -223,7 +221,7 @@ def test_a_fast_sender_is_slowed_down_and_a_slow_reader_holds_the_server_up() ->
 
 
 def test_sigterm_ends_a_stream_behind_what_it_answered() -> None:
-    with ServerProcess() as server:
+    with ServerProcess({"MILLIMETRIC_SHUTDOWN_TIMEOUT_S": "600"}) as server:
         keys = server.create_project("end")
         wait_for_key(server, keys)
         sender = Sender()
@@ -234,10 +232,8 @@ def test_sigterm_ends_a_stream_behind_what_it_answered() -> None:
             ended: list[Any] = []
             reading = threading.Thread(target=lambda: ended.append(expect_end(stream)))
             reading.start()
-            began = time.monotonic()
-            assert server.stop() == 0
-            assert time.monotonic() - began < 15
-            reading.join(10)
+            assert server.stop() == 0  # which does not wait until all of its time to end has passed
+            reading.join(60)
             sender.end()
         assert ended == [([], grpc.StatusCode.UNAVAILABLE, "OVERLOADED")]
         server.start()

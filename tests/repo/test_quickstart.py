@@ -7,12 +7,11 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
+from integration.reads import wait_for_key
 from repo.doc_files import DOCS, ROOT, read_blocks
 from support.server_process import ProjectKeys, ServerProcess
 
@@ -26,11 +25,7 @@ _FAILURES = re.compile(r'"error":|"code":|Traceback')
 @pytest.fixture(scope="module")
 def keys(server: ServerProcess) -> ProjectKeys:
     made = server.create_project("quickstart", (_ORIGIN,))
-    headers = {"Authorization": f"Bearer {made.read}"}
-    give_up_at = time.monotonic() + 10
-    while httpx.get(f"{server.base_url}/v1/stats", headers=headers).status_code != 200:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)
+    wait_for_key(server, made)
     return made
 
 

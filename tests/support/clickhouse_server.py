@@ -19,7 +19,7 @@ import httpx
 
 from .server_process import fast_folder
 
-_START_TIMEOUT_S = 30
+_START_TIMEOUT_S = 120
 _CONFIG = """<clickhouse>
   <http_port>{port}</http_port><listen_host>127.0.0.1</listen_host><keep_alive_timeout>2</keep_alive_timeout>
 </clickhouse>"""  # kept connections delay the end; none at all would race with a client that uses one again

@@ -18,8 +18,8 @@ from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
 from millimetric_server.server_secrets import load_secrets
 
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 60
+START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 120
 ORIGIN = "https://app.example.com"
 _OWN_PORTS = {"MILLIMETRIC_METRICS_ADDRESS": "127.0.0.1:0"}
 _LISTENING = re.compile(r"gRPC on [^ ]*:(\d+), HTTP on [^ ]*:(\d+)(?:, metrics on [^ ]*:(\d+))?\n")

@@ -2,6 +2,9 @@
 
 import time
 from collections.abc import Callable
+from typing import TypeVar
+
+Reading = TypeVar("Reading")
 
 PATIENCE_S = 60.0
 _INTERVAL_S = 0.05
@@ -24,6 +27,18 @@ def wait_until(
             reading, gives_up_at = now, time.monotonic() + patience_s
         assert time.monotonic() < gives_up_at, wanted if isinstance(wanted, str) else wanted()
         time.sleep(_INTERVAL_S)
+
+
+def wait_until_equal(read: Callable[[], Reading], wanted: Reading, details: Callable[[], str] = str) -> None:
+    """Wait until it reads as wanted. It may take any time while the reading changes."""
+    reading = read()
+
+    def is_reached() -> bool:
+        nonlocal reading
+        reading = read()
+        return reading == wanted
+
+    wait_until(is_reached, lambda: f"{wanted}, not {reading}\n{details()}", progress=lambda: reading)
 
 
 def wait_until_none(count: Callable[[], int], wanted: str) -> None:

@@ -50,7 +50,7 @@ def test_a_project_with_many_leaves_threads_to_the_others() -> None:
     work.wait_for_begun(3)
     assert work.begun == ["a", "a", "b"]  # and nothing of the greedy one takes the thread that is left
     work.may_end.set()
-    assert [future.result(10) for future in (modest, *greedy)] == ["b"] + ["a"] * 20
+    assert [future.result(60) for future in (modest, *greedy)] == ["b"] + ["a"] * 20
     work.pool.close()
 
 
@@ -61,7 +61,7 @@ def test_projects_take_turns() -> None:
     futures = [work.submit(project) for project in "aaaabbcccd"]
     work.may_end.set()
     for future in futures:
-        future.result(10)
+        future.result(60)
     assert "".join(work.begun) == "a" + "abcd" + "abc" + "ac" + "a"
     work.pool.close()
 
@@ -74,8 +74,8 @@ def test_beyond_its_places_a_project_is_refused_and_the_others_are_not() -> None
     assert all(error.retry_after_s for error in errors)
     modest = work.submit("b")
     work.may_end.set()
-    assert modest.result(10) == "b"
-    assert [future.result(10) for future in greedy[:32]] == ["a"] * 32
+    assert modest.result(60) == "b"
+    assert [future.result(60) for future in greedy[:32]] == ["a"] * 32
     assert work.pool.places.taken == work.pool.running.taken == 0
     work.pool.close()
 
@@ -90,7 +90,7 @@ def test_a_cancelled_call_leaves_the_queue_at_once() -> None:
     assert work.pool.places.taken == 1
     assert fail_of(work.submit("a", cancellation)).reason is Reason.UPSTREAM_FAILED
     work.may_end.set()
-    assert running.result(10) == "a"
+    assert running.result(60) == "a"
     assert work.begun == ["a"]
     work.pool.close()
 
@@ -102,9 +102,9 @@ def test_a_thread_lives_on_after_work_that_fails() -> None:
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        work.pool.submit("a", fail, Cancellation()).result(10)
+        work.pool.submit("a", fail, Cancellation()).result(60)
     work.may_end.set()
-    assert work.submit("a").result(10) == "a"
+    assert work.submit("a").result(60) == "a"
     work.pool.close()
 
 
@@ -117,6 +117,6 @@ def test_at_the_end_what_waits_is_refused_and_what_runs_is_finished() -> None:
     assert fail_of(waiting).reason is Reason.OVERLOADED
     assert closing.is_alive()
     work.may_end.set()
-    closing.join(10)
-    assert running.result(10) == "a"
+    closing.join(60)
+    assert running.result(60) == "a"
     assert fail_of(work.submit("a")).reason is Reason.OVERLOADED

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from millimetric_server.process.summed_log import SummedLog
+from support.waiting import wait_until
 
 LOG = logging.getLogger("millimetric_server.tests.summed")
 _SECRET = "sk_live_of_a_caller"
@@ -63,17 +64,15 @@ def test_a_flood_is_one_line_an_interval_and_every_call_is_counted(lines: list[l
 def test_the_summary_comes_by_itself_and_quiet_follows(lines: list[logging.LogRecord]) -> None:
     summed = SummedLog(LOG, logging.INFO, "refused", interval_s=0.05)
     note(summed, "invalid_api_key", 3)
-    deadline_s = time.monotonic() + 10
-    while len(lines) < 2:
-        assert time.monotonic() < deadline_s
-        time.sleep(0.01)
+    wait_until(lambda: len(lines) == 2, "a summary")
     assert lines[1].getMessage() == "refused: 2 more within 0.05 s (invalid_api_key 2)"
-    while True:  # an interval without any ends the summing, and then the next line comes at once again
-        note(summed, "invalid_api_key", 1)
-        if lines[-1].getMessage() == "invalid_api_key of call 0" and len(lines) > 2:
-            break
-        assert time.monotonic() < deadline_s
+
+    def is_told_at_once() -> bool:  # an interval without any ends the summing, and then the next line comes at once
         time.sleep(0.3)
+        note(summed, "invalid_api_key", 1)
+        return lines[-1].getMessage() == "invalid_api_key of call 0" and len(lines) > 2
+
+    wait_until(is_told_at_once, "a line that comes at once")
 
 
 def test_a_level_that_is_off_costs_no_thread_and_no_line(lines: list[logging.LogRecord]) -> None:
