@@ -8,18 +8,22 @@ from types import SimpleNamespace
 from typing import Any
 
 import msgspec
+from tests.support import rpcs
 
 from bench.apart import OnProgress
-from millimetric_server.api.call import Call, Rpc
+from millimetric_server.api.call import Call
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.control.records import DEFAULT_ACCOUNT, Project
 from millimetric_server.doors.boundary import wait_blocking
 from millimetric_server.doors.codecs.proto import decode_proto, encode_proto
-from millimetric_server.rpcs import HANDLERS
+from millimetric_server.reads.deps import ReadDeps
+from millimetric_server.rpcs import make_rpcs
 from millimetric_server.store.clickhouse import ClickHouse, Rows
 from millimetric_server.store.read_pool import ReadLimits
 
 WARM_UP_CALLS = 5
-RPCS: Mapping[str, Rpc] = {rpc.name: rpc for rpc in HANDLERS}
+_NOTHING: Any = None
+RPCS: Mapping[str, AnyRpc] = {rpc.name: rpc for rpc in rpcs.RPCS}
 
 
 class Repeat(msgspec.Struct, frozen=True):
@@ -93,11 +97,12 @@ class _NotingStore:
 
 def _measure(store: ClickHouse, place: Place, repeat: Repeat) -> Direct:
     noting = _NotingStore(store)
-    rpc = RPCS[repeat.rpc]
-    deps: Any = SimpleNamespace(
-        store=SimpleNamespace(reads=noting), secrets=SimpleNamespace(key_pepper=place.key_pepper)
-    )
-    response = wait_blocking(rpc.handler(_make_call(rpc, repeat.body, place.project_id), deps))
+    asked: Any = SimpleNamespace(reads=noting)
+    bound = make_rpcs(_NOTHING, _NOTHING, ReadDeps(asked, place.key_pepper))
+    rpc = next(rpc for rpc in bound if rpc.name == repeat.rpc)
+    call = _make_call(rpc, place.project_id)
+    checked = rpc.check(decode_proto(rpc.request, repeat.body), call)
+    response = wait_blocking(rpc.handler(call, checked, rpc.deps))
 
     def ask() -> None:
         for statement, parameters in noting.reads:
@@ -106,12 +111,9 @@ def _measure(store: ClickHouse, place: Place, repeat: Repeat) -> Direct:
     return Direct(len(noting.reads), time_calls(ask, repeat.calls), encode_proto(response))
 
 
-def _make_call(rpc: Rpc, body: bytes, project_id: str) -> Call:
-    now = datetime.now(UTC)
-    request = decode_proto(rpc.request, body)
-    call = Call(rpc, "grpc", {}, "127.0.0.1", lambda: request, time.time_ns() // 1000, "bench")
-    call.project = Project(project_id, DEFAULT_ACCOUNT, "bench", now)
-    call.request = rpc.validate(request, call)
+def _make_call(rpc: AnyRpc, project_id: str) -> Call:
+    call = Call(rpc, "grpc", {}, "127.0.0.1", time.time_ns() // 1000, "bench")
+    call.project = Project(project_id, DEFAULT_ACCOUNT, "bench", datetime.now(UTC))
     return call
 
 

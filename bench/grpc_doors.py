@@ -11,14 +11,16 @@ import grpc
 import uvloop
 
 from bench.server import make_settings
-from millimetric_server.api.call import Call, Deps, Rpc
-from millimetric_server.app import Server
+from millimetric_server.api.call import Call, Streaming
+from millimetric_server.api.errors import AppError
+from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.app import Parts, Server
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import open_control_store
 from millimetric_server.doors.boundary import make_request_id, run, wait_async
 from millimetric_server.doors.codecs.proto import decode_proto, encode_proto
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.server import GrpcDoor
-from millimetric_server.rpcs import HANDLERS
 from millimetric_server.server_secrets import load_secrets
 
 _BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -27,9 +29,11 @@ _BODY_BYTES_MAX = 16 * 1024 * 1024
 class AioMethods(grpc.GenericRpcHandler):
     """What doors/grpc/server.py does for threads, for an event loop."""
 
-    def __init__(self, deps: Deps) -> None:
+    def __init__(self, parts: Parts) -> None:
         self._methods: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
-            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, deps)) for rpc in HANDLERS
+            rpc.path: grpc.unary_unary_rpc_method_handler(_make_behaviour(rpc, parts.doors))
+            for rpc in parts.rpcs
+            if rpc.streaming is Streaming.NONE
         }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
@@ -38,7 +42,7 @@ class AioMethods(grpc.GenericRpcHandler):
 
 
 def _make_behaviour(
-    rpc: Rpc, deps: Deps
+    rpc: AnyRpc, deps: DoorDeps
 ) -> Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]:
     async def answer(body: bytes, context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
         call = Call(
@@ -46,21 +50,20 @@ def _make_behaviour(
             door="grpc",
             headers={name: value for name, value in context.invocation_metadata() or () if isinstance(value, str)},
             peer=context.peer().removeprefix("ipv4:").rpartition(":")[0],
-            decode=lambda: decode_proto(rpc.request, body),
             received_at=deps.read_clock_us(),
             request_id=make_request_id(),
         )
-        reply = await wait_async(run(call, deps, encode_proto), call)
-        if reply.error is not None:
-            await context.abort(reply.error.failure.code, reply.error.message)
-        return reply.body
+        answer = await wait_async(run(call, rpc, lambda: decode_proto(rpc.request, body), encode_proto, deps), call)
+        if isinstance(answer, AppError):
+            await context.abort(answer.failure.code, answer.message)
+        return answer
 
     return answer
 
 
-async def _serve_aio(deps: Deps, tell: Callable[[int], None]) -> None:
+async def _serve_aio(parts: Parts, tell: Callable[[int], None]) -> None:
     server = grpc.aio.server(options=(("grpc.max_receive_message_length", _BODY_BYTES_MAX),))
-    server.add_generic_rpc_handlers((AioMethods(deps),))
+    server.add_generic_rpc_handlers((AioMethods(parts),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     tell(port)
@@ -68,9 +71,15 @@ async def _serve_aio(deps: Deps, tell: Callable[[int], None]) -> None:
     await server.stop(5)
 
 
-def _serve_sync(deps: Deps, threads: int, tell: Callable[[int], None]) -> None:
+def _serve_sync(parts: Parts, threads: int, tell: Callable[[int], None]) -> None:
     door = GrpcDoor(
-        HANDLERS, deps, host="127.0.0.1", port=0, threads=threads, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
+        parts.rpcs,
+        parts.doors,
+        host="127.0.0.1",
+        port=0,
+        threads=threads,
+        streams_max=1,
+        body_bytes_max=_BODY_BYTES_MAX,
     )
     door.start()
     tell(door.port)
@@ -81,28 +90,29 @@ def _serve_sync(deps: Deps, threads: int, tell: Callable[[int], None]) -> None:
 def main(kind: str, data_dir: str) -> None:
     """Serve until stdin closes."""
     settings = make_settings(data_dir)
-    deps = Server(settings).deps
+    parts = Server(settings).parts
+    status = parts.status
     control = open_control_store(settings.resolved_database_url)
     project = control.create_project("bench")
     key = control.create_key(
         KeyKind.SECRET, Environment.LIVE, load_secrets(settings).key_pepper, project=project.project_id
     )
     control.close()
-    deps.directory.start()
-    deps.journal.start()
-    deps.loader.start()
+    status.directory.start()
+    status.journal.start()
+    status.loader.start()
 
     def tell(port: int) -> None:
         print(port, key.text, flush=True)
 
     if kind == "aio":
-        uvloop.run(_serve_aio(deps, tell))
+        uvloop.run(_serve_aio(parts, tell))
     else:
-        _serve_sync(deps, settings.grpc_threads, tell)
-    deps.loader.close(20)
-    deps.journal.close()
-    deps.directory.close()
-    deps.store.close()
+        _serve_sync(parts, settings.grpc_threads, tell)
+    status.loader.close(20)
+    status.journal.close()
+    status.directory.close()
+    status.store.close()
 
 
 if __name__ == "__main__":

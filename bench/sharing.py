@@ -14,22 +14,21 @@ import msgspec
 from tests.support.server_process import ProjectKeys, ServerProcess
 
 from bench.apart import OnProgress, run_apart
+from bench.direct import RPCS
 from bench.history import DAY_S, Order, make_history
 from bench.ingest import make_targets
 from bench.load import Target, find_quantile
 from bench.paced import Answers, Caller, PacedLoad
 from bench.server import ENVIRON, RunningServer, make_settings, temporary_data_dir
-from millimetric_server.api.call import Rpc
 from millimetric_server.api.messages import Filter, FilterOp, Instant, StatsRequest
 from millimetric_server.doors.codecs.proto import encode_proto
-from millimetric_server.rpcs import HANDLERS
 
 HEAVY_CALLERS = 50
 _TRACKS_A_SECOND, _STATS_EVERY_S = 100.0, 0.5
 _TIMEOUT_S = 120
 _CALM_S = 12.0  # the longest that a read of before may still run, and then some
 _RETRY_S = 2.0  # what the server asks of whoever is refused
-_STATS: Rpc = next(rpc for rpc in HANDLERS if rpc.name == "Stats")
+_STATS = RPCS["Stats"]
 
 
 class Plan(msgspec.Struct, frozen=True):

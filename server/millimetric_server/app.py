@@ -4,9 +4,10 @@ import contextlib
 import logging
 import socket
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
-from millimetric_server.api.call import Deps
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.backup.admin_door import AdminDoor
 from millimetric_server.backup.moment import clear_leftovers
 from millimetric_server.backup.restore import refuse_half_restored
@@ -15,6 +16,7 @@ from millimetric_server.config import DEFAULT_METRICS_ADDRESS, REFUSED, Settings
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.store import open_control_store
 from millimetric_server.doors.boundary import flush_log
+from millimetric_server.doors.deps import DoorDeps, StatusDeps
 from millimetric_server.doors.grpc.server import GrpcDoor
 from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.listening import explain_bind
@@ -22,12 +24,16 @@ from millimetric_server.doors.metrics import ServerCollector
 from millimetric_server.doors.metrics_door import MetricsDoor
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_watch import FolderWatch, list_watched
+from millimetric_server.guards.deps import GuardDeps
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.loading.loader import WAITERS, Loader
+from millimetric_server.privacy.deps import PrivacyDeps
 from millimetric_server.process.folder_lock import lock_server_folders
 from millimetric_server.process.last_resort import end_process_after
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import read_zones
-from millimetric_server.rpcs import HANDLERS
+from millimetric_server.rpcs import make_rpcs
 from millimetric_server.server_secrets import load_secrets
 from millimetric_server.serving import Serving
 from millimetric_server.shares.body_room import BodyRoom
@@ -44,6 +50,16 @@ log = logging.getLogger(__name__)
 _HANGING_S = 1.0  # for threads that ask a ClickHouse server and get no answer
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a server is made of: the API, what its doors work with, and what is looked at and ended with it."""
+
+    rpcs: tuple[AnyRpc, ...]
+    doors: DoorDeps
+    status: StatusDeps
+    countries: CountryReader
+
+
 class Server:
     """A running Millimetric: two listening ports over one core."""
 
@@ -51,8 +67,8 @@ class Server:
         self._settings = settings
         self._closing = contextlib.ExitStack()
         try:
-            self.deps = self._build()
-            self._open_doors()
+            self.parts = self._build()
+            self._open_doors(self.parts)
         except BaseException:
             self._closing.close()
             raise
@@ -62,22 +78,25 @@ class Server:
 
         Raises WorkerDiedError, after the same shutdown, when a thread that the server can't do without has ended.
         """
-        deps, settings = self.deps, self._settings
-        serving = Serving(settings, deps, self._http, self._http_socket, self._grpc, self._folder_watch)
-        for worker in deps.workers:
+        parts, settings = self.parts, self._settings
+        status, journal, loader, store = parts.status, parts.status.journal, parts.status.loader, parts.status.store
+        serving = Serving(
+            settings, status, parts.countries, self._http, self._http_socket, self._grpc, self._folder_watch
+        )
+        for worker in status.workers:
             worker.on_death = serving.note_death
         with self._closing:
             self._closing.callback(flush_log)
-            deps.directory.start()
-            self._closing.callback(deps.directory.close)
-            deps.journal.start()
-            self._closing.callback(deps.journal.close)
-            deps.loader.start()
-            self._closing.callback(deps.loader.close, settings.shutdown_timeout_s)
-            admin = AdminDoor(Source(settings, deps.journal, deps.loader, deps.store))
+            status.directory.start()
+            self._closing.callback(status.directory.close)
+            journal.start()
+            self._closing.callback(journal.close)
+            loader.start()
+            self._closing.callback(loader.close, settings.shutdown_timeout_s)
+            admin = AdminDoor(Source(settings, journal, loader, store))
             admin.start()
             self._closing.callback(admin.close)
-            collector = ServerCollector(deps)
+            collector = ServerCollector(status)
             collector.register()
             self._closing.callback(collector.unregister)
             self._grpc.start()
@@ -87,7 +106,7 @@ class Server:
                 where += f", metrics on {self._metrics.host}:{self._metrics.port}"
             log.info("%s", where)
             serving.run()
-        if deps.store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
+        if store.reads.is_busy:  # with a ClickHouse server that does not answer; Python would wait for it
             end_process_after(_HANGING_S, 1 if serving.dead_worker else 0)
         serving.raise_if_dead()
 
@@ -102,7 +121,7 @@ class Server:
         port: int = self._http_socket.getsockname()[1]
         return port
 
-    def _build(self) -> Deps:
+    def _build(self) -> Parts:
         settings = self._settings
         # Before anything is opened or written, and released when all is closed.
         self._closing.enter_context(lock_server_folders(settings, "serve"))
@@ -144,47 +163,49 @@ class Server:
         bodies = BodyRoom(settings.bodies_bytes_max, settings.body_bytes_max)
         self._closing.callback(bodies.close)
         self._folder_watch = FolderWatch(list_watched(settings), journal)
-        return Deps(
-            directory=Directory(control),
-            secrets=secrets,
-            limiter=Limiter(limits),
-            refusals=Refusals(limits.get(REFUSED)),
-            journal=journal,
-            erasures=journal.erasures,
-            loader=loader,
-            store=store,
-            countries=countries,
-            trusted_proxies=settings.read_trusted_proxies(),
-            read_clock_us=lambda: time.time_ns() // 1000,
-            streams=Places("streams", settings.grpc_streams_max, share),
-            bodies=bodies,
+        directory, limiter = Directory(control), Limiter(limits)
+        proxies, streams = settings.read_trusted_proxies(), Places("streams", settings.grpc_streams_max, share)
+        rpcs = make_rpcs(
+            IngestDeps(journal, loader, countries.country, secrets.ip_salt, secrets.identity_key, proxies),
+            PrivacyDeps(journal.erasures, loader.notify),
+            ReadDeps(store, secrets.key_pepper),
         )
+        doors = DoorDeps(
+            guards=GuardDeps(directory, limiter, secrets.key_pepper),
+            ledger=journal,
+            trusted_proxies=proxies,
+            read_clock_us=lambda: time.time_ns() // 1000,
+            streams=streams,
+            bodies=bodies,
+            refusals=Refusals(limits.get(REFUSED)),
+        )
+        return Parts(rpcs, doors, StatusDeps(directory, journal, loader, store, streams), countries)
 
-    def _open_doors(self) -> None:
-        settings = self._settings
+    def _open_doors(self, parts: Parts) -> None:
+        settings, store = self._settings, parts.status.store
         limit = settings.body_bytes_max
-        self._http = HttpApp(HANDLERS, self.deps, limit, settings.metrics_token)
+        self._http = HttpApp(parts.rpcs, parts.doors, parts.status, limit, settings.metrics_token)
         self._http_socket = _listen(settings.host, settings.http_port)
         self._closing.callback(self._http_socket.close)
         self._metrics = _open_metrics(settings)
         if self._metrics is not None:
             self._closing.callback(self._metrics.close)
         self._grpc = GrpcDoor(
-            HANDLERS,
-            self.deps,
+            parts.rpcs,
+            parts.doors,
             host=settings.host,
             port=settings.grpc_port,
             threads=settings.grpc_threads,
-            streams_max=self.deps.streams.total,
+            streams_max=parts.doors.streams.total,
             body_bytes_max=limit,
-            reads_max=self.deps.store.reads.reads.total,
-            exports_max=self.deps.store.reads.exports.total,
+            reads_max=store.reads.reads.total,
+            exports_max=store.reads.exports.total,
             calls_max=settings.grpc_calls_max,
             connection_age_s=settings.grpc_connection_age_s,
             connection_grace_s=settings.grpc_connection_grace_s,
             has_reflection=settings.grpc_reflection == "on",
         )
-        self.deps.loader.waiters.on_change = self._grpc.lend_threads
+        parts.status.loader.waiters.on_change = self._grpc.lend_threads
 
 
 def find_geoip_db(settings: Settings) -> Path | None:

@@ -1,6 +1,5 @@
 """The whole API on one screen: every RPC that this server answers, with who may call it."""
 
-from millimetric_server.api.call import Rpc, Streaming
 from millimetric_server.api.messages import (
     BatchRequest,
     BatchResponse,
@@ -29,14 +28,18 @@ from millimetric_server.api.messages import (
     TrackStreamRequest,
     TrackStreamResponse,
 )
+from millimetric_server.api.rpc import AnyRpc, BidiRpc, ServerStreamRpc, UnaryRpc, count_one
 from millimetric_server.control.records import KeyKind
-from millimetric_server.ingest.batch import batch, check_batch
+from millimetric_server.ingest.batch import batch, check_batch, count_batch
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.explain import check_explain, explain
 from millimetric_server.ingest.identify import check_identify, identify
 from millimetric_server.ingest.track import check_track, track
 from millimetric_server.ingest.track_stream import check_track_stream, track_stream
+from millimetric_server.privacy.deps import PrivacyDeps
 from millimetric_server.privacy.forget import check_forget, forget
 from millimetric_server.privacy.get_erasure import check_get_erasure, get_erasure
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.export import export, validate_export
 from millimetric_server.reads.funnel import funnel, validate_funnel
 from millimetric_server.reads.query import query, validate_query
@@ -50,25 +53,33 @@ _OWNER = frozenset({KeyKind.SECRET})
 _DEBUGGERS = frozenset({KeyKind.SECRET, KeyKind.READ})
 _INGEST, _PRIVACY, _QUERY = "IngestService", "PrivacyService", "QueryService"
 
-# fmt: off
-HANDLERS: tuple[Rpc, ...] = (
-    Rpc(_INGEST, "Track", TrackRequest, TrackResponse, _WRITERS, track, check_track, 202, "track"),
-    Rpc(_INGEST, "Batch", BatchRequest, BatchResponse, _WRITERS, batch, check_batch, 202, "batch"),
-    Rpc(_INGEST, "Identify", IdentifyRequest, IdentifyResponse, _WRITERS, identify, check_identify, 200, "identify"),
-    Rpc(
-        _INGEST, "TrackStream", TrackStreamRequest, TrackStreamResponse, _WRITERS, track_stream, check_track_stream,
-        limit="track_stream", streaming=Streaming.BIDI,
-    ),
-    Rpc(_PRIVACY, "Forget", ForgetRequest, ForgetResponse, _OWNER, forget, check_forget),
-    Rpc(_PRIVACY, "GetErasure", GetErasureRequest, GetErasureResponse, _OWNER, get_erasure, check_get_erasure),
-    Rpc(_QUERY, "Query", QueryRequest, QueryResponse, _READERS, query, validate_query),
-    Rpc(
-        _QUERY, "Export", ExportRequest, ExportResponse, _READERS, export, validate_export, streaming=Streaming.SERVER,
-    ),
-    Rpc(_QUERY, "Stats", StatsRequest, StatsResponse, _READERS, stats, validate_stats),
-    Rpc(_QUERY, "Sources", SourcesRequest, SourcesResponse, _READERS, sources, validate_sources),
-    Rpc(_QUERY, "Funnel", FunnelRequest, FunnelResponse, _READERS, funnel, validate_funnel),
-    Rpc(_QUERY, "Retention", RetentionRequest, RetentionResponse, _READERS, retention, validate_retention),
-    Rpc(_QUERY, "Explain", ExplainRequest, ExplainResponse, _DEBUGGERS, explain, check_explain),
-)
-# fmt: on
+
+def make_rpcs(ingest: IngestDeps, privacy: PrivacyDeps, reads: ReadDeps) -> tuple[AnyRpc, ...]:
+    """All RPCs. Each is bound to what its own room works with, and mypy checks that its functions fit together."""
+    # fmt: off
+    rpcs = (
+        UnaryRpc(_INGEST, "Track", _WRITERS, TrackRequest, TrackResponse, check_track, track, ingest,
+                 http_status=202, limit="track", count=count_one),
+        UnaryRpc(_INGEST, "Batch", _WRITERS, BatchRequest, BatchResponse, check_batch, batch, ingest,
+                 http_status=202, limit="batch", count=count_batch),
+        UnaryRpc(_INGEST, "Identify", _WRITERS, IdentifyRequest, IdentifyResponse, check_identify, identify, ingest,
+                 limit="identify", count=count_one),
+        BidiRpc(_INGEST, "TrackStream", _WRITERS, TrackStreamRequest, TrackStreamResponse, check_track_stream,
+                track_stream, ingest, limit="track_stream", count=len),
+        UnaryRpc(_PRIVACY, "Forget", _OWNER, ForgetRequest, ForgetResponse, check_forget, forget, privacy),
+        UnaryRpc(_PRIVACY, "GetErasure", _OWNER, GetErasureRequest, GetErasureResponse, check_get_erasure,
+                 get_erasure, privacy),
+        UnaryRpc(_QUERY, "Query", _READERS, QueryRequest, QueryResponse, validate_query, query, reads, is_read=True),
+        ServerStreamRpc(_QUERY, "Export", _READERS, ExportRequest, ExportResponse, validate_export, export, reads,
+                        is_read=True),
+        UnaryRpc(_QUERY, "Stats", _READERS, StatsRequest, StatsResponse, validate_stats, stats, reads, is_read=True),
+        UnaryRpc(_QUERY, "Sources", _READERS, SourcesRequest, SourcesResponse, validate_sources, sources, reads,
+                 is_read=True),
+        UnaryRpc(_QUERY, "Funnel", _READERS, FunnelRequest, FunnelResponse, validate_funnel, funnel, reads,
+                 is_read=True),
+        UnaryRpc(_QUERY, "Retention", _READERS, RetentionRequest, RetentionResponse, validate_retention, retention,
+                 reads, is_read=True),
+        UnaryRpc(_QUERY, "Explain", _DEBUGGERS, ExplainRequest, ExplainResponse, check_explain, explain, ingest),
+    )
+    # fmt: on
+    return rpcs  # noqa: RET504 - returned at once, mypy would infer Any for every row

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 import uvicorn
 
-from millimetric_server.api.call import Deps
 from millimetric_server.config import Settings
+from millimetric_server.doors.deps import StatusDeps
 from millimetric_server.doors.grpc.server import GrpcDoor
 from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.http.connection import (
@@ -19,6 +19,7 @@ from millimetric_server.doors.http.connection import (
     read_connection_limits,
     sweep_connections,
 )
+from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_watch import LOOK_EVERY_S, FolderWatch
 from millimetric_server.process.last_resort import end_process_after
 from millimetric_server.process.workers import WorkerDiedError
@@ -36,13 +37,14 @@ class Serving:
     def __init__(
         self,
         settings: Settings,
-        deps: Deps,
+        status: StatusDeps,
+        countries: CountryReader,
         http: HttpApp,
         http_socket: socket.socket,
         grpc: GrpcDoor,
         folder_watch: FolderWatch,
     ) -> None:
-        self._settings, self._deps = settings, deps
+        self._settings, self._status, self._countries = settings, status, countries
         self._http, self._http_socket, self._grpc = http, http_socket, grpc
         self._folder_watch = folder_watch
         self._has_handlers = False  # for signals: SIGTERM is an orderly end
@@ -59,7 +61,7 @@ class Serving:
         """Raise WorkerDiedError if a worker's death has ended the server, and not a signal."""
         if not self.dead_worker:
             return
-        for worker in self._deps.workers:
+        for worker in self._status.workers:
             if worker.reason:
                 raise WorkerDiedError(f"The server ended: {worker.reason}")
         raise WorkerDiedError(
@@ -97,7 +99,7 @@ class Serving:
         serving = asyncio.create_task(http.serve(sockets=[self._http_socket]))
         watching = (
             sweep_connections(lambda: http.server_state.connections),
-            _repeat(_GEOIP_CHECK_S, self._deps.countries.reload_if_replaced, "the country database"),
+            _repeat(_GEOIP_CHECK_S, self._countries.reload_if_replaced, "the country database"),
             _repeat(LOOK_EVERY_S, self._folder_watch.look, "the server's files"),
         )
         sweeping, *looking = (asyncio.create_task(one) for one in watching)
@@ -131,8 +133,8 @@ class Serving:
 
     def _give_up_calls(self) -> None:
         """Answer the calls that take too long, so that none of them is cut off without a word."""
-        self._deps.loader.give_up_waiting()
-        self._deps.store.reads.give_up()
+        self._status.loader.give_up_waiting()
+        self._status.store.reads.give_up()
 
     def _bound_shutdown(self) -> None:
         """End this process in any case when the shutdown hangs. What was acknowledged is in the journal."""

@@ -19,11 +19,11 @@ from typing import Any
 import uvicorn
 
 from conformance import protos, service
-from millimetric_server.api.call import Deps
 from millimetric_server.api.errors import AppError
 from millimetric_server.control.keys import MintedKey, mint_key
-from millimetric_server.control.records import Environment, Key, KeyKind, Project
+from millimetric_server.control.records import Environment, Key, KeyKind, Project, Revision
 from millimetric_server.doors import error_details
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc import call as grpc_call
 from millimetric_server.doors.grpc import export as grpc_export
 from millimetric_server.doors.grpc import server as grpc
@@ -31,7 +31,10 @@ from millimetric_server.doors.grpc import unary as grpc_unary
 from millimetric_server.doors.http import app as http
 from millimetric_server.doors.http import connect_wire, grpc_web
 from millimetric_server.doors.http.connect import ConnectDoor
+from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.shares.limiter import Limiter
+from support.fake_journal import FakeJournal
+from support.parts import make_status_deps
 
 _PEPPER = b"pepper"
 _BODY_BYTES_MAX = 1024 * 1024
@@ -83,22 +86,16 @@ def _make_trailers(error: AppError | None) -> list[tuple[str, str]]:
     return [*_make_own_trailers(error), *service.METADATA.get().trailers]
 
 
-def _make_deps(minted: MintedKey) -> Deps:
-    """What guards look at: one key of one project, and no limits. Handlers here need nothing."""
+def _make_deps(minted: MintedKey) -> DoorDeps:
+    """What guards look at: one key of one project, and no limits."""
     project = Project("p", "a", "conformance", _LONG_AGO)
     key = Key(minted.prefix, KeyKind.SECRET, Environment.LIVE, "a", "p", minted.secret_hash, "", _LONG_AGO)
-    nothing: Any = None
-    directory: Any = SimpleNamespace(find_key=lambda _prefix: key, find_project=lambda _id: project)
-    secrets: Any = SimpleNamespace(key_pepper=_PEPPER)
-    return Deps(
-        directory=directory,
-        secrets=secrets,
-        limiter=Limiter({}),
-        journal=nothing,
-        erasures=nothing,
-        loader=nothing,
-        store=nothing,
-        countries=nothing,
+    directory: Any = SimpleNamespace(
+        find_key=lambda _prefix: key, find_project=lambda _id: project, revision=Revision(1, "")
+    )
+    return DoorDeps(
+        guards=GuardDeps(directory, Limiter({}), _PEPPER),
+        ledger=FakeJournal(),
         trusted_proxies=(),
         read_clock_us=lambda: time.time_ns() // 1000,
     )
@@ -183,7 +180,7 @@ async def _serve_http(methods: tuple[Any, ...], limit: int, announce: Announce) 
     minted = mint_key(KeyKind.SECRET, Environment.LIVE, _PEPPER)
     deps = _make_deps(minted)
     http.PACKAGE = service.PACKAGE
-    app = http.HttpApp((), deps, limit)
+    app = http.HttpApp((), deps, make_status_deps(deps.guards.directory), limit)
     app._connect = ConnectDoor(methods, deps, limit)
 
     async def with_key_and_metadata(scope: Any, receive: Any, send: Any) -> None:

@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -14,14 +13,16 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.message import Message as ProtoMessage
 
 from conformance.protos import Protos
-from millimetric_server.api.call import Call, Deps, Rpc, Streaming
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.pending import Pending, PendingCoroutine
+from millimetric_server.api.rpc import AnyRpc, ServerStreamRpc, UnaryRpc
 from millimetric_server.control.records import KeyKind
 from millimetric_server.doors.http.connect import Method
 
 PACKAGE = "/connectrpc.conformance.v1."
 Pairs = list[tuple[str, str]]
+Handler = Callable[[Call, Any, None], PendingCoroutine[Any]]
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
@@ -44,8 +45,16 @@ class AskedError(AppError):
         self.details = [_unpack(detail) for detail in error.details] + ([info] if info is not None else [])
 
 
-class ConformanceRpc(Rpc):
-    """An Rpc of the suite's service."""
+class _Unary(UnaryRpc[Any, Any, Any, None]):
+    """A unary RPC of the suite's service."""
+
+    @property
+    def path(self) -> str:
+        return f"{PACKAGE}{self.service}/{self.name}"
+
+
+class _Stream(ServerStreamRpc[Any, Any, Any, None]):
+    """A stream of responses of the suite's service."""
 
     @property
     def path(self) -> str:
@@ -56,33 +65,16 @@ def make_methods(protos: Protos) -> tuple[Method, ...]:
     """The methods that our doors can carry: unary ones, and streams of responses."""
     service = protos.service
     unary = [
-        _make_method(
-            service, name, Streaming.NONE, _make_unary(service, getattr(service, f"{name}Response")), has_get=get
-        )
+        _make_method(_Unary, service, name, _make_unary(service, getattr(service, f"{name}Response")), has_get=get)
         for name, get in (("Unary", False), ("IdempotentUnary", True))
     ]
-    return (*unary, _make_method(service, "ServerStream", Streaming.SERVER, _make_stream(service), has_get=False))
+    return (*unary, _make_method(_Stream, service, "ServerStream", _make_stream(service), has_get=False))
 
 
-def _make_method(
-    service: Any,
-    name: str,
-    streaming: Streaming,
-    handler: Callable[[Call, Deps], PendingCoroutine[Any]],
-    *,
-    has_get: bool,
-) -> Method:
+def _make_method(kind: Callable[..., AnyRpc], service: Any, name: str, handler: Handler, *, has_get: bool) -> Method:
     request, response = getattr(service, f"{name}Request"), getattr(service, f"{name}Response")
-    rpc = ConformanceRpc(
-        "ConformanceService",
-        name,
-        request,
-        response,
-        frozenset({KeyKind.SECRET}),
-        handler,
-        lambda message, _call: SimpleNamespace(message=message, format=None),  # exports are asked for theirs
-        streaming=streaming,
-    )
+    scope = frozenset({KeyKind.SECRET})
+    rpc = kind("ConformanceService", name, scope, request, response, lambda message, _call: message, handler, None)
 
     def encode_json(message: Any) -> bytes:
         read = message if isinstance(message, response) else response.FromString(message)
@@ -99,10 +91,10 @@ def _make_method(
     )
 
 
-def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], PendingCoroutine[Any]]:
-    async def answer(call: Call, _deps: Deps) -> Any:
-        definition = call.request.message.response_definition
-        info = _make_info(service, call)
+def _make_unary(service: Any, response: Any) -> Handler:
+    async def answer(call: Call, request: Any, _deps: None) -> Any:
+        definition = request.response_definition
+        info = _make_info(service, call, request)
         _keep_metadata(definition)
         if definition.response_delay_ms:
             await Pending(_wait(definition.response_delay_ms))
@@ -113,10 +105,10 @@ def _make_unary(service: Any, response: Any) -> Callable[[Call, Deps], PendingCo
     return answer
 
 
-def _make_stream(service: Any) -> Callable[[Call, Deps], PendingCoroutine[Any]]:
-    async def answer(call: Call, _deps: Deps) -> Any:
-        definition = call.request.message.response_definition
-        info = _make_info(service, call)
+def _make_stream(service: Any) -> Handler:
+    async def answer(call: Call, request: Any, _deps: None) -> Any:
+        definition = request.response_definition
+        info = _make_info(service, call, request)
         _keep_metadata(definition)
         responses = []
         for data in definition.response_data:
@@ -132,6 +124,8 @@ def _make_stream(service: Any) -> Callable[[Call, Deps], PendingCoroutine[Any]]:
 
 class _Reader:
     """Responses in the shape of an ExportReader."""
+
+    format = None
 
     def __init__(self, responses: Iterator[bytes], delay_ms: int, error: AppError | None) -> None:
         self._responses, self._delay_ms, self._error = responses, delay_ms, error
@@ -161,7 +155,7 @@ def _wait(milliseconds: int) -> "Future[None]":
     return waiting
 
 
-def _make_info(service: Any, call: Call) -> Any:
+def _make_info(service: Any, call: Call, request: Any) -> Any:
     info = service.ConformancePayload.RequestInfo(
         request_headers=[service.Header(name=name, value=[value]) for name, value in call.headers.items()]
     )
@@ -169,7 +163,7 @@ def _make_info(service: Any, call: Call) -> Any:
         info.timeout_ms = int(text)
     elif (text := call.headers.get("grpc-timeout")) is not None:
         info.timeout_ms = int(int(text[:-1]) * {"H": 3.6e6, "M": 6e4, "S": 1e3, "m": 1, "u": 1e-3, "n": 1e-6}[text[-1]])
-    info.requests.add().Pack(call.request.message)
+    info.requests.add().Pack(request)
     return info
 
 

@@ -3,7 +3,7 @@
 from contract.case_files import load_cases
 from millimetric.v1 import error_reason_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import Streaming
-from millimetric_server.rpcs import HANDLERS
+from support.rpcs import RPCS
 
 # Of MCP, which is not served yet, of a fault, which test_internal_error makes, and of deadlines (test_connect_wires).
 _ELSEWHERE = {"key_kind_not_allowed", "internal_error", "deadline_exceeded"}
@@ -27,7 +27,7 @@ def test_a_reason_has_one_code_and_one_status() -> None:
 
 def test_every_method_has_cases_that_succeed_and_fail() -> None:
     told = {(case.call.rpc, case.want.code == "OK") for case in _CASES}
-    for rpc in HANDLERS:
+    for rpc in RPCS:
         if rpc.streaming is not Streaming.NONE:  # a case has one answer: tests/integration has theirs
             continue
         assert (rpc.name, True) in told, rpc.name

@@ -6,7 +6,6 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,36 +14,34 @@ import uvicorn
 from contract.case_files import DOORS
 from contract.doors import Doors, WireCall
 from contract.stage import assert_no_leak
-from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call
 from millimetric_server.api.messages import TrackRequest, TrackResponse
-from millimetric_server.control.directory import Directory
-from millimetric_server.control.records import Environment, KeyKind
+from millimetric_server.api.rpc import UnaryRpc
+from millimetric_server.control.records import KeyKind
 from millimetric_server.control.store import open_control_store
+from millimetric_server.doors.deps import DoorDeps, StatusDeps
 from millimetric_server.doors.grpc.server import GrpcDoor
 from millimetric_server.doors.http.app import HttpApp
-from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.shares.limiter import Limiter
-from millimetric_server.shares.places import Places
 from support.fake_journal import FakeJournal
+from support.parts import make_door_deps, make_project, make_status_deps
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
-_PEPPER = b"p" * 32
 _BODY_BYTES_MAX = 1_000_000
-_NOT_USED: Any = None
 
 
-async def _fail(_call: Call, _deps: Deps) -> TrackResponse:
+async def _fail(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
     raise RuntimeError(_SECRET_TEXT)
 
 
-_RPC = Rpc(
+_RPC = UnaryRpc(
     "IngestService",
     "Track",
+    frozenset({KeyKind.SECRET}),
     TrackRequest,
     TrackResponse,
-    frozenset({KeyKind.SECRET}),
+    lambda request, _call: request,
     _fail,
-    lambda message, _call: message,
+    None,
 )
 
 
@@ -52,38 +49,23 @@ _RPC = Rpc(
 def broken() -> Iterator[tuple[Doors, str]]:
     """Both ports of a server whose one handler always fails, and a key of it."""
     store = open_control_store("sqlite://")
-    store.create_project("shop")
-    key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
-    directory = Directory(store)
-    directory.refresh()
-    secrets = ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER)
-    unused = dict.fromkeys(("erasures", "countries"), _NOT_USED)
-    deps = Deps(
-        directory=directory,
-        journal=FakeJournal(),  # type: ignore[arg-type]
-        loader=SimpleNamespace(waiters=Places("waits", 1)),  # type: ignore[arg-type]
-        store=SimpleNamespace(reads=SimpleNamespace(reads=Places("reads", 1), exports=Places("exports", 1))),  # type: ignore[arg-type]
-        secrets=secrets,
-        limiter=Limiter({}),
-        trusted_proxies=(),
-        read_clock_us=lambda: 0,
-        **unused,
-    )
+    directory, key = make_project(store)
+    deps = make_door_deps(directory, FakeJournal())
     grpc_door = GrpcDoor(
         (_RPC,), deps, host="127.0.0.1", port=0, threads=2, streams_max=1, body_bytes_max=_BODY_BYTES_MAX
     )
     grpc_door.start()
-    with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, listener):
+    with socket.create_server(("127.0.0.1", 0)) as listener, _serve_http(deps, make_status_deps(directory), listener):
         doors = Doors(f"127.0.0.1:{grpc_door.port}", f"http://127.0.0.1:{listener.getsockname()[1]}")
-        yield doors, key.text
+        yield doors, key
         doors.close()
     grpc_door.close(1)
     store.close()
 
 
 @contextlib.contextmanager
-def _serve_http(deps: Deps, listener: socket.socket) -> Iterator[None]:
-    app: Any = HttpApp((_RPC,), deps, _BODY_BYTES_MAX)
+def _serve_http(deps: DoorDeps, status: StatusDeps, listener: socket.socket) -> Iterator[None]:
+    app: Any = HttpApp((_RPC,), deps, status, _BODY_BYTES_MAX)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None))
     thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
     thread.start()

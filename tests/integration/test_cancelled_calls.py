@@ -16,20 +16,21 @@ from typing import Any
 import pytest
 
 from integration.stores import Engine, make_row
-from millimetric_server.api.call import Deps, Rpc, Streaming
-from millimetric_server.control.directory import Directory
-from millimetric_server.control.records import Environment, KeyKind
+from millimetric_server.api.call import Streaming
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.control.store import open_control_store
+from millimetric_server.doors.deps import StatusDeps
 from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.http.rest import read_routes
-from millimetric_server.enrich.geo import CountryReader
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.entries import EntryId
 from millimetric_server.loading.errors import EventsDelayedError
-from millimetric_server.rpcs import HANDLERS
-from millimetric_server.server_secrets import ServerSecrets
-from millimetric_server.shares.limiter import Limiter
+from millimetric_server.privacy.deps import PrivacyDeps
+from millimetric_server.reads.deps import ReadDeps
+from millimetric_server.rpcs import make_rpcs
+from support.parts import PEPPER, make_door_deps, make_project
+from support.rpcs import RPCS
 
-_PEPPER = b"p" * 32
 _BODY_BYTES_MAX = 1_000_000
 _SUSPENSIONS_MAX = 50  # no call waits so often
 _EVENT = {"event": "signup", "anonymous_id": "device", "ack": "stored"}
@@ -49,8 +50,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Retention": {**_RANGE, "first_event": "a", "return_event": "b", "period": "week"},
     "Explain": {"event": "signup"},
 }
-RPCS = [rpc for rpc in HANDLERS if rpc.streaming is not Streaming.BIDI]  # a stream both ways is gRPC's alone
-_ROUTES = {route.rpc.name: route for route in read_routes(HANDLERS)}
+CALLED = [rpc for rpc in RPCS if rpc.streaming is not Streaming.BIDI]  # a stream both ways is gRPC's alone
+_ROUTES = {route.rpc.name: route for route in read_routes(RPCS)}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class HttpCall:
     body: bytes = b""
 
 
-def make_rest(rpc: Rpc) -> HttpCall:
+def make_rest(rpc: AnyRpc) -> HttpCall:
     route, request = _ROUTES[rpc.name], REQUESTS[rpc.name]
     path = route.path.pattern.replace("(?P<erasure_id>[^/]+)", request.get("erasure_id", ""))
     if not route.has_body:
@@ -74,7 +75,7 @@ def make_rest(rpc: Rpc) -> HttpCall:
     return HttpCall(route.verb, path, "", headers, json.dumps(request).encode())
 
 
-def make_connect(rpc: Rpc, *headers: tuple[str, str]) -> HttpCall:
+def make_connect(rpc: AnyRpc, *headers: tuple[str, str]) -> HttpCall:
     words = {"stored": "ACK_STORED", "week": "PERIOD_WEEK"}
     dates = {"from": "2026-09-01T00:00:00Z", "to": "2026-10-01T00:00:00Z"}
     request = {
@@ -87,11 +88,11 @@ def make_connect(rpc: Rpc, *headers: tuple[str, str]) -> HttpCall:
     return HttpCall("POST", rpc.path, "", (("content-type", "application/json"), *headers), body)
 
 
-def make_connect_with_deadline(rpc: Rpc) -> HttpCall:
+def make_connect_with_deadline(rpc: AnyRpc) -> HttpCall:
     return make_connect(rpc, ("connect-timeout-ms", "60000"))
 
 
-def make_grpc_web(rpc: Rpc) -> HttpCall:
+def make_grpc_web(rpc: AnyRpc) -> HttpCall:
     call = make_connect(rpc)
     body = call.body if rpc.streaming is Streaming.SERVER else _envelope(call.body)
     return HttpCall("POST", rpc.path, "", (("content-type", "application/grpc-web+json"), ("x-grpc-web", "1")), body)
@@ -101,7 +102,7 @@ def _envelope(message: bytes) -> bytes:
     return b"\0" + struct.pack(">I", len(message)) + message
 
 
-DOORS: dict[str, Callable[[Rpc], HttpCall]] = {
+DOORS: dict[str, Callable[[AnyRpc], HttpCall]] = {
     "rest": make_rest,
     "connect": make_connect,
     "connect_with_deadline": make_connect_with_deadline,
@@ -187,40 +188,32 @@ class Caller:
 @pytest.fixture
 def caller(engine: Engine) -> Iterator[Caller]:
     store = open_control_store("sqlite://")
-    store.create_project("shop")
-    key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
-    directory = Directory(store)
-    directory.refresh()
-    deps = Deps(
-        directory=directory,
-        secrets=ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER),
-        limiter=Limiter({}),
-        journal=engine.journal,
-        erasures=engine.erasures,
-        loader=engine.loader,
-        store=engine.store,
-        countries=CountryReader(None),
-        trusted_proxies=(),
-        read_clock_us=lambda: make_row().received_at,
+    directory, key = make_project(store)
+    rpcs = make_rpcs(
+        IngestDeps(engine.journal, engine.loader, lambda _ip: "", b"s" * 32, b"i" * 32, ()),
+        PrivacyDeps(engine.erasures, engine.loader.notify),
+        ReadDeps(engine.store, PEPPER),
     )
-    yield Caller(HttpApp(HANDLERS, deps, _BODY_BYTES_MAX), key.text)
+    doors = make_door_deps(directory, engine.journal, lambda: make_row().received_at)
+    status = StatusDeps(directory, engine.journal, engine.loader, engine.store, doors.streams)
+    yield Caller(HttpApp(rpcs, doors, status, _BODY_BYTES_MAX), key)
     store.close()
 
 
 def test_every_rpc_is_cancelled_here() -> None:
-    assert {rpc.name for rpc in RPCS} == set(REQUESTS)
+    assert {rpc.name for rpc in CALLED} == set(REQUESTS)
 
 
 @pytest.mark.parametrize("door", DOORS)
 def test_a_call_cancelled_at_any_await_ends_alone(engine: Engine, caller: Caller, door: str) -> None:
-    async def cancel_everywhere(rpc: Rpc) -> int:
+    async def cancel_everywhere(rpc: AnyRpc) -> int:
         for suspension in range(1, _SUSPENSIONS_MAX):
             status, is_cancelled = await caller.call(DOORS[door](rpc), suspension)
             if not is_cancelled:
                 return status
         raise AssertionError(f"{rpc.name} never finishes")
 
-    for rpc in RPCS:
+    for rpc in CALLED:
         finished = asyncio.run(cancel_everywhere(rpc))
         engine.append(make_row(event_id=rpc.name))  # raises if writer or loader do not answer
         assert finished in (200, 202, 404), rpc.name
@@ -230,7 +223,7 @@ def test_a_call_cancelled_at_any_await_ends_alone(engine: Engine, caller: Caller
 
 def test_a_cancelled_caller_leaves_the_others_of_its_block_answered(engine: Engine, caller: Caller) -> None:
     async def call_together() -> list[tuple[int, bool]]:
-        calls = (caller.call(make_rest(HANDLERS[0]), cancelled_at=2 if number % 3 == 0 else 0) for number in range(12))
+        calls = (caller.call(make_rest(RPCS[0]), cancelled_at=2 if number % 3 == 0 else 0) for number in range(12))
         return await asyncio.wait_for(asyncio.gather(*calls), 30)
 
     answers = asyncio.run(call_together())

@@ -17,9 +17,9 @@ import pytest
 from contract.wire import find_method, to_proto_json, to_query
 from integration.reads import bearer, wait_for_key
 from millimetric_server.api.call import Streaming
-from millimetric_server.rpcs import HANDLERS
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
+from support.rpcs import RPCS
 from support.server_process import ProjectKeys, ServerProcess
 
 _TESTS = Path(__file__).parents[1]
@@ -106,7 +106,7 @@ def test_what_the_watch_must_see_is_seen(tmp_path: Path) -> None:
 
 
 def test_no_rpc_waits_on_the_event_loop(client: httpx.Client) -> None:
-    assert _REQUESTS.keys() == {rpc.name for rpc in HANDLERS if rpc.streaming is Streaming.NONE}
+    assert _REQUESTS.keys() == {rpc.name for rpc in RPCS if rpc.streaming is Streaming.NONE}
     for rpc, request in _REQUESTS.items():
         expected = {404} if rpc == "GetErasure" else {200, 202}
         for _ in range(2):  # cold, then warm: the second Track and Batch are duplicates

@@ -3,7 +3,7 @@
 from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.api.call import Rpc, Streaming
+from millimetric_server.api.call import RpcSpec, Streaming
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.reads.bounds import VALUE_CHARS_MAX
@@ -14,8 +14,8 @@ from millimetric_server.reads.query import QUERY_LIMIT
 from millimetric_server.reads.retention import COHORTS_MAX, PERIODS
 from millimetric_server.reads.sources import SOURCES_LIMIT
 from millimetric_server.reads.stats import BUCKETS_MAX, STATS_LIMIT
-from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import read_doc, read_section, read_table, split_list
+from support.rpcs import RPCS
 
 _REST = "docs/api/rest.md"
 _GRPC = "docs/api/grpc.md"
@@ -32,7 +32,7 @@ def test_the_table_of_routes_is_what_the_protos_say_of_the_served_methods() -> N
     told = [(row["Route"], row["RPC"], row["Keys"], row["Success"]) for row in read_table(_REST, "Route")]
     served = [
         (_find_route(rpc), f"{rpc.service}.{rpc.name}", _list_kinds(rpc), str(rpc.http_status))
-        for rpc in HANDLERS
+        for rpc in RPCS
         if rpc.streaming is not Streaming.BIDI
     ]
     assert told == served
@@ -41,8 +41,7 @@ def test_the_table_of_routes_is_what_the_protos_say_of_the_served_methods() -> N
 def test_the_table_of_methods_is_that_of_the_handlers() -> None:
     told = [(row["RPC"], row["Keys"], row["Rate limit"], row["Side effects"]) for row in read_table(_GRPC, "RPC")]
     assert told == [
-        (f"{rpc.service}.{rpc.name}", _list_kinds(rpc), rpc.limit, "none" if _is_read(rpc) else "yes")
-        for rpc in HANDLERS
+        (f"{rpc.service}.{rpc.name}", _list_kinds(rpc), rpc.limit, "none" if _is_read(rpc) else "yes") for rpc in RPCS
     ]
 
 
@@ -126,7 +125,7 @@ def _read_meaning(rpc: str, parameter: str) -> str:
     return next(row["Meaning"] for row in rows if row["Parameter"] == parameter)
 
 
-def _find_route(rpc: Rpc) -> str:
+def _find_route(rpc: RpcSpec) -> str:
     options = _METHODS[rpc.service, rpc.name].GetOptions()
     if path := options.Extensions[options_pb2.rpc].get:
         return f"GET {path}"
@@ -135,10 +134,10 @@ def _find_route(rpc: Rpc) -> str:
     return f"{verb.upper()} {getattr(rule, verb)}"
 
 
-def _list_kinds(rpc: Rpc) -> str:
+def _list_kinds(rpc: RpcSpec) -> str:
     return ", ".join(kind for kind in _KINDS if kind in rpc.kinds)
 
 
-def _is_read(rpc: Rpc) -> bool:
+def _is_read(rpc: RpcSpec) -> bool:
     options = _METHODS[rpc.service, rpc.name].GetOptions()
     return bool(options.idempotency_level == options.NO_SIDE_EFFECTS)

@@ -17,7 +17,7 @@ from millimetric_server.api import messages
 from millimetric_server.api.messages import Message
 from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.rpcs import HANDLERS
+from support.rpcs import RPCS
 
 _MODULES = (attribution_pb2, event_pb2, ingest_service_pb2, privacy_service_pb2, query_service_pb2)
 _MESSAGES = [
@@ -31,7 +31,7 @@ def test_every_message_of_a_served_method_is_one_of_ours() -> None:
     services = {
         service.full_name: service for module in _MODULES for service in module.DESCRIPTOR.services_by_name.values()
     }
-    for rpc in HANDLERS:
+    for rpc in RPCS:
         method = services[f"millimetric.v1.{rpc.service}"].methods_by_name[rpc.name]
         assert (method.input_type.name, method.output_type.name) == (rpc.request.__name__, rpc.response.__name__)
         assert {rpc.request, rpc.response} <= set(_MESSAGES)

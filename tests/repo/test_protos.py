@@ -12,8 +12,8 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 from millimetric.v1 import ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
-from millimetric_server.rpcs import HANDLERS
 from repo.doc_files import ROOT
+from support.rpcs import RPCS
 
 _BIN = Path(sys.executable).parent
 _SERVICES = [
@@ -82,7 +82,7 @@ def test_every_file_says_its_package_in_go_and_java() -> None:
 
 def test_every_method_of_the_package_is_served() -> None:
     assert {f"/{method.containing_service.full_name}/{method.name}" for method in _METHODS} == {
-        rpc.path for rpc in HANDLERS
+        rpc.path for rpc in RPCS
     }
 
 

@@ -7,6 +7,7 @@ class FakeJournal:
     def __init__(self) -> None:
         self.noted: list[tuple[str, str, int]] = []
 
-    def note(self, _project_id: str, outcome: str, reason: str, events: int) -> None:
+    def note(self, project_id: str, outcome: str, reason: str, events: int) -> None:
         """Keep a note, without its project."""
+        del project_id
         self.noted.append((outcome, reason, events))

@@ -1,102 +1,113 @@
-"""The outermost layer of every door: a fault tells the caller its request id, and the log the rest."""
+"""The outermost layer of every door: the order of what a call passes, and what becomes of its failures."""
 
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
-from millimetric_server.api.call import Call, Deps, Rpc
-from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.call import Call
+from millimetric_server.api.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.api.messages import TrackRequest, TrackResponse
 from millimetric_server.api.pending import Pending, PendingCoroutine
+from millimetric_server.api.rpc import UnaryRpc, count_one
 from millimetric_server.control.directory import Directory
-from millimetric_server.control.records import Environment, KeyKind
-from millimetric_server.control.store import open_control_store
-from millimetric_server.doors.boundary import Reply, make_request_id, run, wait_async, wait_blocking
+from millimetric_server.control.records import KeyKind, RateLimit
+from millimetric_server.control.store import ControlStore, open_control_store
+from millimetric_server.doors.boundary import carry_out, make_request_id, run, wait_async, wait_blocking
 from millimetric_server.doors.codecs.json import encode_rest
+from millimetric_server.doors.deps import DoorDeps
+from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.process.workers import complete, make_promise
-from millimetric_server.server_secrets import ServerSecrets
 from millimetric_server.shares.limiter import Limiter
 from support.fake_journal import FakeJournal
+from support.parts import PEPPER, make_project
 
 _SECRET_TEXT = "the password of /var/lib/secret.db is hunter2"
-_PEPPER = b"p" * 32
-_NOT_USED: Any = None
 
-Handler = Callable[[Call, Deps], PendingCoroutine[TrackResponse]]
+_SCOPE = frozenset({KeyKind.SECRET})
+_MESSAGES = (TrackRequest, TrackResponse)
+Handler = Callable[[Call, TrackRequest, None], PendingCoroutine[TrackResponse]]
 
 
-async def _answer(_call: Call, _deps: Deps) -> TrackResponse:
+async def _answer(call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
+    call.owed.settle(1)
     return TrackResponse(ok=True)
 
 
-async def _fail_at_once(_call: Call, _deps: Deps) -> TrackResponse:
+async def _fail_at_once(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
     raise RuntimeError(_SECRET_TEXT)
 
 
-async def _answer_nonsense(_call: Call, _deps: Deps) -> TrackResponse:
+async def _answer_nonsense(call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
+    call.owed.settle(1)
     return TrackResponse(ok=object())  # type: ignore[arg-type]
 
 
-async def _refuse(_call: Call, _deps: Deps) -> TrackResponse:
+async def _refuse(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
     raise AppError(Reason.OVERLOADED, "the journal is full", retry_after_s=5) from RuntimeError(_SECRET_TEXT)
 
 
-def _validate(message: TrackRequest, call: Call) -> TrackRequest:
-    call.uncounted_events = 1
-    return message
+async def _forget_to_settle(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
+    return TrackResponse(ok=True)
 
 
-def _make_rpc(handler: Handler) -> Rpc:
-    scope = frozenset({KeyKind.SECRET})
-    return Rpc("IngestService", "Track", TrackRequest, TrackResponse, scope, handler, _validate)
+def _accept(request: TrackRequest, _call: Call) -> TrackRequest:
+    return request
 
 
-def run_track(
-    handler: Handler,
-    *,
-    decode: Callable[[], Any] = TrackRequest,
-    request_id: str | None = None,
-    journal: Any = None,
-) -> Reply[bytes]:
-    store = open_control_store("sqlite://")
-    store.create_project("shop")
-    key = store.create_key(KeyKind.SECRET, Environment.LIVE, _PEPPER, project="shop")
-    directory = Directory(store)
-    directory.refresh()
-    deps = Deps(
-        directory=directory,
-        secrets=ServerSecrets(ip_salt=b"s" * 32, identity_key=b"i" * 32, key_pepper=_PEPPER),
-        limiter=Limiter({}),
-        journal=journal or FakeJournal(),
-        erasures=_NOT_USED,
-        loader=_NOT_USED,
-        store=_NOT_USED,
-        countries=_NOT_USED,
-        trusted_proxies=(),
-        read_clock_us=lambda: 0,
-    )
-    call = Call(
-        rpc=_make_rpc(handler),
-        door="rest",
-        headers={"authorization": f"Bearer {key.text}"},
-        peer="192.0.2.1",
-        decode=decode,
-        received_at=0,
-        request_id=request_id or make_request_id(),
-    )
-    try:
-        return wait_blocking(run(call, deps, encode_rest))
-    finally:
-        store.close()
+def _reject(_request: TrackRequest, _call: Call) -> TrackRequest:
+    raise invalid_payload((Violation("event", "is required"),))
 
 
 def _fail_to_decode() -> TrackRequest:
     raise ValueError(_SECRET_TEXT)
+
+
+def _make_rpc(
+    handler: Handler = _answer, check: Callable[[TrackRequest, Call], TrackRequest] = _accept
+) -> UnaryRpc[TrackRequest, TrackRequest, TrackResponse, None]:
+    return UnaryRpc("IngestService", "Track", _SCOPE, *_MESSAGES, check, handler, None, limit="track", count=count_one)
+
+
+@dataclass
+class Place:
+    """One project, and a boundary in front of it."""
+
+    store: ControlStore
+    directory: Directory
+    key: str
+    journal: FakeJournal = field(default_factory=FakeJournal)
+    limits: dict[str, RateLimit | None] = field(default_factory=dict)
+
+    def make_call(self, rpc: Any, request_id: str = "a-request", **headers: str) -> Call:
+        return Call(rpc, "rest", {"authorization": f"Bearer {self.key}", **headers}, "192.0.2.1", 0, request_id)
+
+    def make_deps(self) -> DoorDeps:
+        return DoorDeps(GuardDeps(self.directory, Limiter(self.limits), PEPPER), self.journal, (), lambda: 0)
+
+    def run(
+        self, handler: Handler, decode: Callable[[], TrackRequest] = TrackRequest, request_id: str = "a-request"
+    ) -> bytes | AppError:
+        rpc = _make_rpc(handler)
+        return wait_blocking(run(self.make_call(rpc, request_id), rpc, decode, encode_rest, self.make_deps()))
+
+    def refuse(self, call: Call, rpc: Any, decode: Callable[[], TrackRequest] = TrackRequest) -> AppError:
+        error = wait_blocking(carry_out(call, rpc, decode, encode_rest, self.make_deps()))
+        assert isinstance(error, AppError)
+        return error
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    store = open_control_store("sqlite://")
+    yield Place(store, *make_project(store))
+    store.close()
 
 
 @pytest.mark.parametrize(
@@ -105,17 +116,16 @@ def _fail_to_decode() -> TrackRequest:
         pytest.param(_fail_at_once, TrackRequest, id="handler"),
         pytest.param(_answer, _fail_to_decode, id="decoder"),
         pytest.param(_answer_nonsense, TrackRequest, id="encoder"),
+        pytest.param(_forget_to_settle, TrackRequest, id="an event that is not accounted for"),
     ],
 )
 def test_a_fault_becomes_internal_error_with_the_request_id_of_the_log(
-    handler: Handler, decode: Callable[[], Any], caplog: pytest.LogCaptureFixture
+    place: Place, handler: Handler, decode: Callable[[], TrackRequest], caplog: pytest.LogCaptureFixture
 ) -> None:
     request_id = make_request_id()
     with caplog.at_level(logging.ERROR):
-        reply = run_track(handler, decode=decode, request_id=request_id)
-    assert reply.body == b""
-    error = reply.error
-    assert error is not None
+        error = place.run(handler, decode, request_id)
+    assert isinstance(error, AppError)
     assert error.reason is Reason.INTERNAL_ERROR
     assert error.metadata == {"request_id": request_id}
     assert error.violations == ()
@@ -125,38 +135,85 @@ def test_a_fault_becomes_internal_error_with_the_request_id_of_the_log(
     assert record.exc_info is not None
 
 
-def test_a_planned_error_passes_as_it_is() -> None:
-    reply = run_track(_refuse)
-    assert reply.error is not None
-    assert reply.error.reason is Reason.OVERLOADED
-    assert reply.error.retry_after_s == 5
+def test_a_planned_error_passes_as_it_is(place: Place) -> None:
+    error = place.run(_refuse)
+    assert isinstance(error, AppError)
+    assert error.reason is Reason.OVERLOADED
+    assert error.retry_after_s == 5
 
 
 @pytest.mark.parametrize(
     ("handler", "noted"),
     [
+        pytest.param(_answer, [], id="settled"),
         pytest.param(_refuse, [("rejected", "overloaded", 1)], id="refused"),
         pytest.param(_fail_at_once, [("rejected", "internal_error", 1)], id="fault"),
+        pytest.param(_forget_to_settle, [("rejected", "internal_error", 1)], id="forgotten"),
     ],
 )
-def test_an_event_that_failed_stands_in_the_ledger(handler: Handler, noted: list[tuple[str, str, int]]) -> None:
-    journal = FakeJournal()
-    run_track(handler, journal=journal)
-    assert journal.noted == noted
+def test_an_event_that_failed_stands_in_the_ledger(
+    place: Place, handler: Handler, noted: list[tuple[str, str, int]]
+) -> None:
+    place.run(handler)
+    assert place.journal.noted == noted
 
 
-def test_an_answer_is_encoded() -> None:
-    reply = run_track(_answer)
-    assert reply == Reply(b'{"ok":true}')
+def test_an_answer_is_encoded(place: Place) -> None:
+    assert place.run(_answer) == b'{"ok":true}'
 
 
-def test_a_fault_is_counted() -> None:
-    from prometheus_client import REGISTRY
-
+def test_a_fault_is_counted(place: Place) -> None:
     labels = {"rpc": "Track", "door": "rest", "reason": "internal_error"}
     before = REGISTRY.get_sample_value("millimetric_requests_total", labels) or 0
-    run_track(_fail_at_once)
+    place.run(_fail_at_once)
     assert REGISTRY.get_sample_value("millimetric_requests_total", labels) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        ({"authorization": ""}, Reason.MISSING_BEARER_TOKEN),
+        ({"authorization": "Bearer sk_live_00000000_" + "x" * 43}, Reason.INVALID_API_KEY),
+        ({"origin": "https://a.example,https://b.example"}, Reason.ORIGIN_NOT_ALLOWED),
+    ],
+)
+def test_the_body_of_a_stranger_or_a_foreign_page_is_not_decoded(
+    place: Place, headers: dict[str, str], reason: Reason
+) -> None:
+    rpc = _make_rpc()
+    assert place.refuse(place.make_call(rpc, **headers), rpc, _fail_to_decode).reason is reason
+
+
+def test_a_bad_call_costs_its_sender_no_token_and_a_good_one_does(place: Place) -> None:
+    place.limits["track"] = RateLimit(0.001, 1)
+    deps, bad, good = place.make_deps(), _make_rpc(check=_reject), _make_rpc()
+
+    def call(rpc: Any) -> bytes | AppError:
+        return wait_blocking(carry_out(place.make_call(rpc), rpc, TrackRequest, encode_rest, deps))
+
+    answers = [call(rpc) for rpc in (bad, bad, good, good)]
+    reasons = [answer.reason.value if isinstance(answer, AppError) else "ok" for answer in answers]
+    assert reasons == ["invalid_payload", "invalid_payload", "ok", "rate_limited"]
+    assert place.journal.noted == [("rejected", "invalid_payload", 1)] * 2 + [("rejected", "rate_limited", 1)]
+
+
+def test_a_call_that_was_admitted_is_looked_at_again_only_when_keys_have_changed(place: Place) -> None:
+    rpc, seen = _make_rpc(), list[str]()
+    call = place.make_call(rpc)
+    find_key = place.directory.find_key
+    place.directory.find_key = lambda prefix: seen.append(prefix) or find_key(prefix)  # type: ignore[func-returns-value,method-assign]
+
+    def repeat() -> bytes | AppError:
+        return wait_blocking(carry_out(call, rpc, TrackRequest, encode_rest, place.make_deps()))
+
+    assert [repeat(), repeat()] == [b'{"ok":true}'] * 2
+    assert len(seen) == 1
+    place.store.revoke_key(seen[0])
+    assert repeat() == b'{"ok":true}'  # nobody has heard of it yet
+    place.directory.refresh()
+    refused = repeat()
+    assert isinstance(refused, AppError)
+    assert refused.reason is Reason.INVALID_API_KEY
 
 
 async def _wait_for(future: "Future[int]", told: list[str]) -> int:
@@ -169,7 +226,7 @@ async def _wait_for(future: "Future[int]", told: list[str]) -> int:
 
 
 def _make_call() -> Call:
-    return Call(_make_rpc(_answer), "rest", {}, "192.0.2.1", TrackRequest, 0, "a-request")
+    return Call(_make_rpc(), "rest", {}, "192.0.2.1", 0, "a-request")
 
 
 def _wait_in_thread(future: "Future[int]", told: list[str]) -> int:

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from millimetric_server.api.errors import AppError
 from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.proto import decode_proto, find_proto_class
-from millimetric_server.rpcs import HANDLERS
+from support.rpcs import RPCS
 
 _TIMESTAMP = "google.protobuf.Timestamp"
 _IN_QUERY_STRINGS = ("Query", "Stats", "Sources", "Export")
@@ -40,7 +40,7 @@ def find_places(described: Descriptor, path: tuple[FieldDescriptor, ...] = ()) -
 
 PLACES = [
     pytest.param(rpc, place, id=f"{rpc.name}-{'.'.join(field.name for field in place)}")
-    for rpc in HANDLERS
+    for rpc in RPCS
     for place in find_places(find_proto_class(rpc.request).DESCRIPTOR)
 ]
 

@@ -47,7 +47,8 @@ class _View(NamedTuple):
 class Directory:
     """Finds keys and projects. Empty until the first `refresh()` or `start()`.
 
-    While the database is away the last snapshot stays in use. Any thread may call any method.
+    While the database is away the last snapshot stays in use. Any thread may call any method. `revision` names what was
+    loaded last: whoever reads it before looking finds nothing older.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Directory:
         self._poll_interval_s = poll_interval_s
         self._read_monotonic_s = read_monotonic_s
         self._view = _View(None, {}, {}, {})
+        self.revision: Revision | None = None
         self._reload_lock = threading.Lock()
         self._checked_at_s = read_monotonic_s()
         self._stale_since_s: float | None = None
@@ -185,6 +187,7 @@ class Directory:
             grouped[project.account_id].append(project)
         by_account = {account_id: tuple(projects) for account_id, projects in grouped.items()}
         self._view = _View(snapshot.revision, snapshot.projects, snapshot.keys, by_account)
+        self.revision = snapshot.revision  # behind the view: who has seen this revision sees no older view
         self._misses.forget()
 
     @contextmanager

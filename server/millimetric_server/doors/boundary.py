@@ -7,21 +7,24 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import uuid_utils
 from grpc import StatusCode
 
-from millimetric_server.api.call import Call, Deps, Streaming
+from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.api.messages import Message
 from millimetric_server.api.pending import Pending, PendingCoroutine
+from millimetric_server.api.rpc import Checked, Deps, Request, Response, Rpc
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.failures import translate
 from millimetric_server.doors.metrics import count_request
 from millimetric_server.enrich.privacy import client_ip
-from millimetric_server.guards import CALLER_GUARDS, GUARDS, pass_guards
-from millimetric_server.journal.ledger import Outcome
+from millimetric_server.guards import admit
+from millimetric_server.guards.project import choose_project
+from millimetric_server.guards.rate_limit import check_rate
+from millimetric_server.journal.owed import Owed
 from millimetric_server.process.summed_log import SummedLog
 from millimetric_server.reads.exports import ExportReader
 from millimetric_server.shares.body_room import SMALL_BYTES, FirstStep
@@ -40,14 +43,6 @@ _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
 _REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[Body]):
-    """An encoded response, or the planned error that stands in its place."""
-
-    body: Body
-    error: AppError | None = None
-
-
 def make_request_id() -> str:
     """An id that the answer and the log share."""
     return str(uuid_utils.uuid7())
@@ -59,28 +54,49 @@ def read_request_id(headers: Mapping[str, str]) -> str:
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
 
 
-async def run(call: Call, deps: Deps, encode: Callable[[Message], bytes]) -> Reply[bytes]:
-    """Carry out a unary call. Each door drives it in its own way, as all that awaits a Pending."""
+async def run(
+    call: Call,
+    rpc: Rpc[Request, Checked, Response, Deps],
+    decode: Callable[[], Request],
+    encode: Callable[[Response], Body],
+    deps: DoorDeps,
+) -> Body | AppError:
+    """Carry out a unary call, and count it. Each door drives it in its own way, as all that awaits a Pending."""
     began = time.perf_counter()
-    reply = await carry_out(call, deps, encode, b"")
-    count_call(call, reply.error, began)
-    return reply
+    answer = await carry_out(call, rpc, decode, encode, deps)
+    count_call(call, answer if isinstance(answer, AppError) else None, began)
+    return answer
 
 
-async def carry_out(call: Call, deps: Deps, encode: Callable[[Any], Body], nothing: Body) -> Reply[Body]:
-    """Carry out a call, or a group of a stream, without counting it; `nothing` is the body of a failed one."""
+async def carry_out(
+    call: Call,
+    rpc: Rpc[Request, Checked, Response, Deps],
+    decode: Callable[[], Request],
+    encode: Callable[[Response], Body],
+    deps: DoorDeps,
+) -> Body | AppError:
+    """Carry out a call, or a group of a stream; returns what is answered, or the planned error in its place."""
     try:
-        await pass_guards(GUARDS, call, deps)
-        response = await call.rpc.handler(call, deps)
-        return Reply(encode(response))
+        await admit(call, deps.guards)
+        request = decode()  # not before: the body of a stranger is not looked at
+        await choose_project(call, request, deps.guards)
+        with Owed(deps.ledger, call.project.project_id, rpc.count(request), partial(_explain, call)) as call.owed:
+            checked = rpc.check(request, call)  # before the rate limit: a bad call costs its sender no token
+            check_rate(call, deps.guards)  # last: from here on the call costs us something
+            response = await rpc.handler(call, checked, rpc.deps)
+        return encode(response)
     except Exception as failure:  # noqa: BLE001 - it is logged
-        error = note_failure(call, failure)
-    if call.uncounted_events and not is_only_early(call, error):
-        deps.journal.note(call.project.project_id, Outcome.REJECTED, error.reason.value, call.uncounted_events)
-    return Reply(nothing, charge_refusal(call, error, deps))
+        return charge_refusal(call, note_failure(call, failure), deps)
 
 
-async def read_piece(call: Call, export: ExportReader) -> Reply[bytes]:
+def _explain(call: Call, failure: Exception) -> str | None:
+    """The reason for which the ledger knows a failed call's events; None where the call is tried again."""
+    if not isinstance(failure, AppError):
+        return Reason.INTERNAL_ERROR.value
+    return None if is_backpressure(call, failure) else failure.reason.value
+
+
+async def read_piece(call: Call, export: ExportReader) -> bytes | AppError:
     """Read the next piece of an export's file; empty at its end."""
     try:
         while not (piece := export.take()):
@@ -89,9 +105,9 @@ async def read_piece(call: Call, export: ExportReader) -> Reply[bytes]:
             if (waiting := export.read_on()) is None:
                 break
             await Pending(waiting)
-        return Reply(piece)
     except Exception as failure:  # noqa: BLE001 - it is logged
-        return Reply(b"", note_failure(call, failure))
+        return note_failure(call, failure)
+    return piece
 
 
 def note_failure(call: Call, failure: Exception) -> AppError:
@@ -123,16 +139,16 @@ def flush_log() -> None:
         summed.flush()
 
 
-async def admit(call: Call, deps: Deps) -> AppError | None:
-    """Check who opens a stream, before a message of it is looked at; returns why it may not."""
+async def check_caller(call: Call, deps: DoorDeps) -> AppError | None:
+    """Check who calls, before a message is looked at; returns why the call is refused."""
     try:
-        await pass_guards(CALLER_GUARDS, call, deps)
+        await admit(call, deps.guards)
     except AppError as error:
         return error
     return None
 
 
-def charge_refusal(call: Call, error: AppError, deps: Deps) -> AppError:
+def charge_refusal(call: Call, error: AppError, deps: DoorDeps) -> AppError:
     """Let a call that is refused for what it is pay for that; returns what its caller is told."""
     is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
     if not is_own_fault or call.rpc.streaming is Streaming.BIDI:  # a stream that waits for tokens would wait in vain
@@ -142,7 +158,7 @@ def charge_refusal(call: Call, error: AppError, deps: Deps) -> AppError:
     return make_refused_too_often(wait_s) if wait_s else error
 
 
-def find_address(call: Call, deps: Deps) -> str:
+def find_address(call: Call, deps: DoorDeps) -> str:
     """The caller's address, past trusted proxies."""
     return client_ip(call.peer, call.headers.get("x-forwarded-for", ""), deps.trusted_proxies)
 
@@ -159,9 +175,9 @@ def may_be_large(headers: Mapping[str, str]) -> bool:
     return "content-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES
 
 
-async def refuse_early(call: Call, deps: Deps) -> AppError | None:
+async def refuse_early(call: Call, deps: DoorDeps) -> AppError | None:
     """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
-    error = await wait_async(admit(call, deps), call)
+    error = await wait_async(check_caller(call, deps), call)
     if error is not None:
         return refuse(call, charge_refusal(call, error, deps))
     if may_be_large(call.headers) and deps.refusals.is_exhausted(call.key.prefix, find_address(call, deps)):
@@ -175,14 +191,14 @@ def refuse(call: Call, error: AppError) -> AppError:
     return note_failure(call, error)
 
 
-def is_only_early(call: Call, error: AppError) -> bool:
+def is_backpressure(call: Call, error: AppError) -> bool:
     """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
     return call.rpc.streaming is Streaming.BIDI and error.reason is Reason.RATE_LIMITED
 
 
-def read_group_max(call: Call, deps: Deps) -> int:
+def read_group_max(call: Call, deps: DoorDeps) -> int:
     """How many events of a stream may be carried out together: never more than its bucket can hold."""
-    burst = deps.limiter.read_burst(call.project, call.rpc.limit)
+    burst = deps.guards.limiter.read_burst(call.project, call.rpc.limit)
     return _GROUP_MAX if burst is None else min(_GROUP_MAX, burst)
 
 

@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from millimetric_server.api.call import Deps
+from millimetric_server.doors.deps import StatusDeps
 from millimetric_server.journal.ledger import Balance
 from millimetric_server.shares.places import Places
 from millimetric_server.store.inspection import Inspection
@@ -38,8 +38,8 @@ def _find_children(rpc: str, door: str, reason: str) -> tuple[Counter, Histogram
 class ServerCollector(Collector):
     """Reads the journal's, the loader's and the control plane's state when /metrics is asked."""
 
-    def __init__(self, deps: Deps) -> None:
-        self._deps = deps
+    def __init__(self, status: StatusDeps) -> None:
+        self._status = status
 
     def register(self) -> None:
         """Show these metrics from now on."""
@@ -51,32 +51,32 @@ class ServerCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Yield the metrics as they are now."""
-        yield from _describe_balances(self._deps.journal.load_balances())
+        yield from _describe_balances(self._status.journal.load_balances())
         gauges = (
-            ("journal_bytes", "Size of the events that wait for ClickHouse.", self._deps.journal.waiting_bytes),
+            ("journal_bytes", "Size of the events that wait for ClickHouse.", self._status.journal.waiting_bytes),
             (
                 "store_failing_seconds",
                 "How long ClickHouse has refused events; 0 is well.",
-                _age(self._deps.loader.failing_since),
+                _age(self._status.loader.failing_since),
             ),
             (
                 "directory_stale_seconds",
                 "How long the control database has been away; 0 is well.",
-                _age(self._deps.directory.is_stale_since),
+                _age(self._status.directory.is_stale_since),
             ),
         )
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)
-        yield from _describe_places(self._deps.places)
+        yield from _describe_places(self._status.places)
         yield CounterMetricFamily(
             "millimetric_directory_looks",
             "Looks into the control database for a key, project or origin that this server did not know.",
-            self._deps.directory.looks,
+            self._status.directory.looks,
         )
-        if self._deps.loader.inspection is not None:
-            yield from _describe_inspection(self._deps.loader.inspection)
+        if self._status.loader.inspection is not None:
+            yield from _describe_inspection(self._status.loader.inspection)
         yield CounterMetricFamily(
-            "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._deps.journal.conflicts
+            "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._status.journal.conflicts
         )
 
 

@@ -1,16 +1,17 @@
 """Who calls: the key in the Authorization header."""
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.keys import parse_key, verify_secret
 from millimetric_server.control.misses import Sought, SoughtKind
+from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.guards.missing import MissingError
 
 _SCHEME = "bearer "
 _WHERE = "send your key as `Authorization: Bearer <key>`"
 
 
-def authenticate(call: Call, deps: Deps) -> None:
+def authenticate(call: Call, deps: GuardDeps) -> None:
     """Set call.key, and call.project for a key that has one. Raises AppError with one of the four 401 reasons."""
     header = call.headers.get("authorization", "")
     if not header:
@@ -22,7 +23,7 @@ def authenticate(call: Call, deps: Deps) -> None:
     if key is None:
         sought = Sought(SoughtKind.KEY, parsed.prefix)
         raise MissingError(sought, Reason.INVALID_API_KEY, "the key is unknown or revoked")
-    if not verify_secret(parsed.secret, key.secret_hash, deps.secrets.key_pepper):
+    if not verify_secret(parsed.secret, key.secret_hash, deps.key_pepper):
         raise AppError(Reason.INVALID_API_KEY, "the key is unknown or revoked")
     if key.kind is not parsed.kind or key.environment is not parsed.environment:
         raise AppError(Reason.KEY_KIND_MISMATCH, "the key was made as another kind; copy it again in full")

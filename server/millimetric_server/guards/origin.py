@@ -1,14 +1,15 @@
 """Where a public key may be used: on the pages that the project lists."""
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.misses import Sought, SoughtKind
 from millimetric_server.control.origins import matches_origin
 from millimetric_server.control.records import KeyKind
+from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.guards.missing import MissingError
 
 
-def check_origin(call: Call, _deps: Deps) -> None:
+def check_origin(call: Call, _deps: GuardDeps) -> None:
     """Raise AppError origin_not_allowed for a public key from elsewhere, and for any key with two origins."""
     origin = call.headers.get("origin")
     if origin is not None and "," in origin:  # sent twice, and joined by the door: each hop might read another one

@@ -1,11 +1,12 @@
 """What the key's kind may call."""
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.control.records import KeyKind
+from millimetric_server.guards.deps import GuardDeps
 
 
-def check_scope(call: Call, _deps: Deps) -> None:
+def check_scope(call: Call, _deps: GuardDeps) -> None:
     """Raise AppError insufficient_scope, or forget_requires_secret_key for Forget with a public key."""
     if call.key.kind in call.rpc.kinds:
         return

@@ -4,12 +4,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, make_too_many
 from millimetric_server.api.messages import Ack, BatchMode, BatchRequest, BatchResponse, DropReason, Outcome
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.ingest.check_event import RejectedEvent, check_event, read_ack
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.store_events import drop_opted_out, store_each
 
 
@@ -25,7 +26,6 @@ def check_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     """Check a Batch. Raises AppError invalid_payload that names every bad index."""
     if len(request.events) > BATCH_EVENTS_MAX:
         raise make_too_many("events")
-    call.uncounted_events = len(request.events)
     if not request.events:
         raise invalid_payload((Violation("events", f"must hold 1 to {BATCH_EVENTS_MAX} events, not 0"),))
     events = [check_event(event, call.received_at) for event in request.events]
@@ -33,6 +33,11 @@ def check_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     if not is_per_event and (problems := _list_problems(events)):
         raise invalid_payload(problems)
     return CheckedBatch(events, is_per_event, read_ack(request.ack, call))
+
+
+def count_batch(request: BatchRequest) -> int:
+    """How many events it brings."""
+    return len(request.events)
 
 
 def _list_problems(events: Sequence[CheckedEvent | RejectedEvent]) -> list[Violation]:
@@ -44,11 +49,10 @@ def _list_problems(events: Sequence[CheckedEvent | RejectedEvent]) -> list[Viola
     ]
 
 
-async def batch(call: Call, deps: Deps) -> BatchResponse:
+async def batch(call: Call, request: CheckedBatch, deps: IngestDeps) -> BatchResponse:
     """Answer how many events are durable, were so before, and were dropped; outcomes if asked for."""
-    if drop_opted_out(call, deps):
+    if drop_opted_out(call):
         return BatchResponse(ok=True, dropped=DropReason.OPT_OUT)
-    request: CheckedBatch = call.request
     outcomes = await store_each(request.events, request.ack, call, deps)
     found = [one.outcome for one in outcomes]
     dropped, duplicates = found.count(Outcome.DROPPED), found.count(Outcome.DUPLICATE)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.messages import (
     AttributionExplanation,
@@ -23,6 +23,7 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import ExplainedEvent, explain_event
 from millimetric_server.ingest.check_event import RejectedEvent, check_event
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.store_events import is_too_old, read_context
 
 
@@ -44,9 +45,8 @@ def check_explain(request: ExplainRequest, call: Call) -> CheckedExplain:
     return CheckedExplain(checked, request.rule_set or "")
 
 
-async def explain(call: Call, deps: Deps) -> ExplainResponse:
+async def explain(call: Call, request: CheckedExplain, deps: IngestDeps) -> ExplainResponse:
     """Answer every step of the event's enrichment and the row that Track would store with this key."""
-    request: CheckedExplain = call.request
     context = read_context(call, deps)
     if request.rule_set:
         context = replace(context, rule_set=request.rule_set)

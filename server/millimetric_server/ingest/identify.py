@@ -2,10 +2,11 @@
 
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.messages import DropReason, Event, IdentifyRequest, IdentifyResponse
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent, check_event, read_ack
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.store_events import drop_opted_out, store_one
 
 IDENTIFY_EVENT = "$identify"
@@ -13,7 +14,6 @@ IDENTIFY_EVENT = "$identify"
 
 def check_identify(request: IdentifyRequest, call: Call) -> CheckedWrite:
     """Check an Identify and make it the event that it is stored as. Raises AppError invalid_payload."""
-    call.uncounted_events = 1
     problems = [Violation(name, "is required") for name in ("anonymous_id", "user_id") if not getattr(request, name)]
     event = Event(
         event=IDENTIFY_EVENT,
@@ -33,9 +33,9 @@ def check_identify(request: IdentifyRequest, call: Call) -> CheckedWrite:
     return CheckedWrite(checked, read_ack(request.ack, call))
 
 
-async def identify(call: Call, deps: Deps) -> IdentifyResponse:
+async def identify(call: Call, request: CheckedWrite, deps: IngestDeps) -> IdentifyResponse:
     """Answer ok once the event is durable, or why it is dropped."""
-    if drop_opted_out(call, deps):
+    if drop_opted_out(call):
         return IdentifyResponse(ok=True, dropped=DropReason.OPT_OUT)
-    stored = await store_one(call.request, call, deps)
+    stored = await store_one(request, call, deps)
     return IdentifyResponse(ok=True, dropped=stored if isinstance(stored, DropReason) else UNSET)

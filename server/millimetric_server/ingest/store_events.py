@@ -2,14 +2,13 @@
 
 import functools
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Reason
 from millimetric_server.api.messages import Ack, DropReason, EventOutcome, FieldError, Outcome
 from millimetric_server.api.pending import Pending
@@ -21,7 +20,7 @@ from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
 from millimetric_server.enrich.privacy import client_ip, is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent
-from millimetric_server.journal import ledger
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.entries import Appended, FirstAnswer, NewEvent
 from millimetric_server.loading.errors import EventsRefusedError
 
@@ -29,25 +28,19 @@ MICROSECONDS_A_DAY = 86_400_000_000
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def drop_opted_out(call: Call, deps: Deps) -> bool:
+def drop_opted_out(call: Call) -> bool:
     """Tell whether a browser's visitor asks not to be counted; if so, the call's events are dropped."""
     get = call.headers.get
     has_opted_out = call.key.kind is KeyKind.PUBLIC and is_opted_out(
         get("sec-gpc", ""), get("dnt", ""), get("millimetric-ignore-opt-out", "")
     )
     if has_opted_out:
-        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OPT_OUT.value, call.uncounted_events)
+        call.owed.drop(call.owed.unsettled, DropReason.OPT_OUT.value)
     return has_opted_out
 
 
-def count_outcome(call: Call, deps: Deps, outcome: ledger.Outcome, reason: str, events: int) -> None:
-    """Count events of the call that are not stored."""
-    deps.journal.note(call.project.project_id, outcome, reason, events)
-    call.uncounted_events -= events
-
-
 async def store_events(
-    events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: Deps
+    events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: IngestDeps
 ) -> tuple[list[EventRow], Appended]:
     """Enrich and append the events; returns once they are durable, or stored when that was asked for.
 
@@ -69,7 +62,7 @@ async def store_events(
     return rows, appended
 
 
-async def _append(events: Sequence[CheckedEvent], call: Call, deps: Deps) -> tuple[list[EventRow], Appended]:
+async def _append(events: Sequence[CheckedEvent], call: Call, deps: IngestDeps) -> tuple[list[EventRow], Appended]:
     context = read_context(call, deps)
     rows = [enrich(event, context) for event in events]
     new = [
@@ -77,37 +70,39 @@ async def _append(events: Sequence[CheckedEvent], call: Call, deps: Deps) -> tup
         for row, event in zip(rows, events, strict=True)
     ]
     appended = await Pending(deps.journal.append(new))
-    call.uncounted_events -= len(new)  # the journal has counted them
+    call.owed.settle(len(new))
     return rows, appended
 
 
-async def store_one(request: CheckedWrite, call: Call, deps: Deps) -> tuple[EventRow, FirstAnswer | None] | DropReason:
+async def store_one(
+    request: CheckedWrite, call: Call, deps: IngestDeps
+) -> tuple[EventRow, FirstAnswer | None] | DropReason:
     """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
     if is_too_old(request.event, call):
-        count_outcome(call, deps, ledger.Outcome.DROPPED, DropReason.OLDER_THAN_RETENTION.value, 1)
+        call.owed.drop(1, DropReason.OLDER_THAN_RETENTION.value)
         return DropReason.OLDER_THAN_RETENTION
     (row,), appended = await store_events([request.event], request.ack, call, deps)
     return row, appended.firsts[0]
 
 
 async def store_each(
-    events: Sequence[CheckedEvent | RejectedEvent], ack: Ack, call: Call, deps: Deps
+    events: Sequence[CheckedEvent | RejectedEvent], ack: Ack, call: Call, deps: IngestDeps
 ) -> list[EventOutcome]:
     """Store the events that are good; returns the outcome of each, in order."""
     good: list[CheckedEvent] = []
     refused: list[EventOutcome | None] = []
+    rejected = 0
     for event in events:
         if isinstance(event, RejectedEvent):
             refused.append(_reject(event))
+            rejected += 1
         elif is_too_old(event, call):
             refused.append(_drop(event))
         else:
             good.append(event)
             refused.append(None)
-    for outcome, kind in ((Outcome.REJECTED, ledger.Outcome.REJECTED), (Outcome.DROPPED, ledger.Outcome.DROPPED)):
-        reasons = Counter(one.reason for one in refused if one is not None and one.outcome is outcome)
-        for reason, count in reasons.items():
-            count_outcome(call, deps, kind, str(reason), count)
+    call.owed.reject(rejected, Reason.INVALID_PAYLOAD.value)
+    call.owed.drop(len(events) - len(good) - rejected, DropReason.OLDER_THAN_RETENTION.value)
     stored: Iterator[EventOutcome] = iter(())
     if good:
         rows, appended = await store_events(good, ack, call, deps)
@@ -134,7 +129,7 @@ def _drop(event: CheckedEvent) -> EventOutcome:
     return EventOutcome(Outcome.DROPPED, event.event_id or UNSET, reason=DropReason.OLDER_THAN_RETENTION.value)
 
 
-def read_context(call: Call, deps: Deps) -> EnrichmentContext:
+def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:
     """Gather what the call's events are enriched with."""
     get, project = call.headers.get, call.project
     return EnrichmentContext(
@@ -150,9 +145,9 @@ def read_context(call: Call, deps: Deps) -> EnrichmentContext:
         user_agent=get("user-agent", ""),
         hints=_read_hints(call) if "sec-ch-ua" in call.headers else NO_HINTS,
         referrer=get("referer", ""),
-        ip_salt=deps.secrets.ip_salt,
-        identity_key=deps.secrets.identity_key,
-        find_country=deps.countries.country,
+        ip_salt=deps.ip_salt,
+        identity_key=deps.identity_key,
+        find_country=deps.find_country,
     )
 
 

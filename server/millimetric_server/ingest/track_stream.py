@@ -4,28 +4,22 @@ from collections.abc import Sequence
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.messages import (
     Ack,
     DropReason,
     Event,
     EventOutcome,
-    Message,
     Outcome,
     TrackStreamRequest,
     TrackStreamResponse,
 )
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.ingest.check_event import RejectedEvent, check_event, read_ack
+from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.store_events import drop_opted_out, store_each
 
 _NO_EVENT = Event()
-
-
-class StreamGroup(Message):
-    """Messages of a stream that are carried out together."""
-
-    requests: list[TrackStreamRequest]
 
 
 class CheckedGroup(msgspec.Struct, frozen=True):
@@ -36,20 +30,18 @@ class CheckedGroup(msgspec.Struct, frozen=True):
     ack: Ack
 
 
-def check_track_stream(group: StreamGroup, call: Call) -> CheckedGroup:
+def check_track_stream(requests: Sequence[TrackStreamRequest], call: Call) -> CheckedGroup:
     """Check a group of a stream; every event has its own outcome. Raises AppError for a bad ack only."""
-    call.uncounted_events = len(group.requests)
     return CheckedGroup(
-        events=[check_event(request.event or _NO_EVENT, call.received_at) for request in group.requests],
-        sequences=[request.sequence or 0 for request in group.requests],
+        events=[check_event(request.event or _NO_EVENT, call.received_at) for request in requests],
+        sequences=[request.sequence or 0 for request in requests],
         ack=read_ack(Ack.UNSPECIFIED, call),
     )
 
 
-async def track_stream(call: Call, deps: Deps) -> list[TrackStreamResponse]:
+async def track_stream(call: Call, request: CheckedGroup, deps: IngestDeps) -> list[TrackStreamResponse]:
     """Answer what became of each event, in order, with the caller's numbers."""
-    request: CheckedGroup = call.request
-    if drop_opted_out(call, deps):
+    if drop_opted_out(call):
         dropped = EventOutcome(Outcome.DROPPED, reason=DropReason.OPT_OUT.value)
         return [TrackStreamResponse(sequence, dropped) for sequence in request.sequences]
     outcomes = await store_each(request.events, request.ack, call, deps)

@@ -2,12 +2,13 @@
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import ForgetRequest, ForgetResponse
 from millimetric_server.api.pending import Pending
 from millimetric_server.journal.errors import NotAppendedError
+from millimetric_server.privacy.deps import PrivacyDeps
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -31,9 +32,8 @@ def check_forget(request: ForgetRequest, _call: Call) -> Person:
     return person
 
 
-async def forget(call: Call, deps: Deps) -> ForgetResponse:
+async def forget(call: Call, person: Person, deps: PrivacyDeps) -> ForgetResponse:
     """Answer the receipt once the request is durable. Raises AppError forget_failed."""
-    person = call.request
     try:
         erasure_id = await Pending(
             deps.erasures.request(call.project.project_id, person.user_id, person.anonymous_id, call.received_at)
@@ -41,5 +41,5 @@ async def forget(call: Call, deps: Deps) -> ForgetResponse:
     except NotAppendedError as error:
         message = "the erasure could not be queued, nothing was changed: try again"
         raise AppError(Reason.FORGET_FAILED, message) from error
-    deps.loader.notify()
+    deps.notify_loader()
     return ForgetResponse(ok=True, queued=True, erasure_id=erasure_id)

@@ -4,10 +4,11 @@ import uuid
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.messages import ExportFormat, ExportRequest
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.exports import ExportReader, Selection
 from millimetric_server.reads.query import select_events
 
@@ -25,12 +26,11 @@ def validate_export(request: ExportRequest, _call: Call) -> ExportPlan:
     return ExportPlan(select_events(request), written)
 
 
-async def export(call: Call, deps: Deps) -> ExportReader:
+async def export(call: Call, plan: ExportPlan, deps: ReadDeps) -> ExportReader:
     """Return the reader of the file with its first piece read; whoever gets it has to close it.
 
     Raises AppError overloaded when the project has too many exports, upstream_failed.
     """
-    plan: ExportPlan = call.request
     tag = str(uuid.uuid4())  # ClickHouse ends queries by it, and a request's id may be its caller's
     selection = Selection(call.project.project_id, plan.conditions, plan.format, tag, call.cancellation)
     reader = ExportReader.open(deps.store, selection)

@@ -88,6 +88,11 @@ class ExportReader:
         self._data = memoryview(b"")
         self._file: IO[bytes] | None = None
 
+    @property
+    def format(self) -> ExportFormat:
+        """How the rows are written."""
+        return self._selection.format
+
     def take(self) -> bytes:
         """The next piece of what is there already; empty when more must be read first."""
         piece = bytes(self._data[:PIECE_BYTES])

@@ -7,13 +7,14 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
 from millimetric_server.api.messages import FunnelRequest, FunnelResponse, FunnelRow, FunnelStep
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range
 from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
 from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
@@ -61,9 +62,8 @@ def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
     )
 
 
-async def funnel(call: Call, deps: Deps) -> FunnelResponse:
+async def funnel(call: Call, plan: FunnelPlan, deps: ReadDeps) -> FunnelResponse:
     """Answer a row a step, and a group where they are asked for."""
-    plan: FunnelPlan = call.request
     limits = {"limit": plan.limit, "window": plan.window_seconds * _MICROSECONDS}
     parameters = {"project": call.project.project_id, **limits, **plan.conditions.parameters}
     rows = await Pending(deps.store.reads.run(_build_statement(plan), parameters, call.cancellation))

@@ -9,13 +9,14 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
 from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.api.messages import ExportRequest, Instant, QueryRequest, QueryResponse, StoredEvent
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import VALUE_CHARS_MAX, check_number, check_range, check_text
 from millimetric_server.reads.conditions import Conditions
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
@@ -53,9 +54,8 @@ def select_events(request: QueryRequest | ExportRequest) -> Conditions:
     return conditions
 
 
-async def query(call: Call, deps: Deps) -> QueryResponse:
+async def query(call: Call, plan: QueryPlan, deps: ReadDeps) -> QueryResponse:
     """Answer a page of rows. Raises AppError invalid_params for a token that is not of this query."""
-    plan: QueryPlan = call.request
     token_key = _derive_token_key(plan, call, deps)
     conditions = plan.conditions.copy()
     if plan.page_token:
@@ -113,10 +113,10 @@ def _make_event(row: Sequence[Any]) -> StoredEvent:
     return event
 
 
-def _derive_token_key(plan: QueryPlan, call: Call, deps: Deps) -> bytes:
+def _derive_token_key(plan: QueryPlan, call: Call, deps: ReadDeps) -> bytes:
     """A key of this project and these filters: a token of another query does not verify."""
     question = msgspec.json.encode((call.project.project_id, plan.conditions.clauses, plan.conditions.parameters))
-    return hmac.digest(deps.secrets.key_pepper, b"page_token" + question, "sha256")
+    return hmac.digest(deps.key_pepper, b"page_token" + question, "sha256")
 
 
 def _write_token(last: StoredEvent, key: bytes) -> str:

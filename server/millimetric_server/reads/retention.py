@@ -6,12 +6,13 @@ from typing import Any
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
 from millimetric_server.api.messages import EPOCH, Period, RetentionRequest, RetentionResponse, RetentionRow
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import check_event_name, check_number, check_range, check_timezone
 from millimetric_server.reads.conditions import Conditions, clamp_time
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import find_zone
 from millimetric_server.store.statements import read_statement
 
@@ -62,9 +63,8 @@ def validate_retention(request: RetentionRequest, call: Call) -> RetentionPlan:
     return plan
 
 
-async def retention(call: Call, deps: Deps) -> RetentionResponse:
+async def retention(call: Call, plan: RetentionPlan, deps: ReadDeps) -> RetentionResponse:
     """Answer a row a cohort, with a figure for each later period that has begun."""
-    plan: RetentionPlan = call.request
     conditions = Conditions()
     conditions.require_range("timestamp", plan.from_us, plan.to_us)
     if plan.first_event and plan.return_event:

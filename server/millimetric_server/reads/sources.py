@@ -3,11 +3,12 @@
 import msgspec
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.messages import Breakdown, SourcesRequest, SourcesResponse, SourcesRow
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import begin_range, check_number, check_range
 from millimetric_server.reads.conditions import LATEST_US, Conditions, clamp_time, write_day
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import DAY_US
 from millimetric_server.store.statements import read_statement
 
@@ -41,9 +42,8 @@ def validate_sources(request: SourcesRequest, call: Call) -> SourcesPlan:
     )
 
 
-async def sources(call: Call, deps: Deps) -> SourcesResponse:
+async def sources(call: Call, plan: SourcesPlan, deps: ReadDeps) -> SourcesResponse:
     """Answer the sources of visits that began in the range, most events first."""
-    plan: SourcesPlan = call.request
     from_us, to_us = clamp_time(plan.from_us), LATEST_US if plan.to_us is None else clamp_time(plan.to_us)
     began = Conditions()
     began.require_range("min(started_at)", plan.from_us, plan.to_us)

@@ -10,13 +10,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
 from millimetric_server.api.messages import Interval, Metric, StatsRequest, StatsResponse, StatsRow
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range, check_timezone
 from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
 from millimetric_server.reads.conditions import Conditions, clamp_time, write_day
+from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.store.clickhouse import Rows
@@ -104,9 +105,8 @@ def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
     )
 
 
-async def stats(call: Call, deps: Deps) -> StatsResponse:
+async def stats(call: Call, plan: StatsPlan, deps: ReadDeps) -> StatsResponse:
     """Answer the figures, from a roll-up where the question allows and from the events otherwise."""
-    plan: StatsPlan = call.request
     parameters = {"project": call.project.project_id, "timezone": plan.timezone, "limit": plan.limit + 1}
     parameters |= plan.conditions.parameters
     rows = await Pending(deps.store.reads.run(_build_statement(plan), parameters, call.cancellation))

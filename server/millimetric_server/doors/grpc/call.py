@@ -8,11 +8,13 @@ from urllib.parse import unquote
 import grpc
 from google.rpc.status_pb2 import Status
 
-from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import Message
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import REQUEST_ID_HEADER, read_request_id
 from millimetric_server.doors.codecs.proto import decode_proto
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.error_details import make_details, shorten
 from millimetric_server.shares.body_room import SMALL_BYTES, BodyRoom
 
@@ -22,14 +24,13 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 _RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
 
 
-def make_call(rpc: Rpc, context: grpc.ServicerContext, deps: Deps) -> Call:
-    """Make the call that the guards look at; its `decode` comes with its message."""
+def make_call(rpc: AnyRpc, context: grpc.ServicerContext, deps: DoorDeps) -> Call:
+    """Make the call that the guards look at."""
     return Call(
         rpc=rpc,
         door="grpc",
         headers=_read_metadata(context),
         peer=_read_peer(context.peer()),
-        decode=_decode_nothing,
         received_at=deps.read_clock_us(),
         request_id=name_request(context),
     )
@@ -42,19 +43,15 @@ def name_request(context: grpc.ServicerContext) -> str:
     return request_id
 
 
-def _decode_nothing() -> Message:
-    raise RuntimeError("a call was decoded before its message came")
-
-
-def decode_body(rpc: Rpc, body: bytes, body_bytes_max: int, bodies: BodyRoom) -> Message:
+def decode_body(request: type[Message], body: bytes, body_bytes_max: int, bodies: BodyRoom) -> Message:
     """Decode a message, a large one in its turn. Raises AppError payload_too_large, invalid_payload, overloaded."""
     if len(body) > body_bytes_max:
         message = f"the message is larger than {body_bytes_max} bytes: send fewer events at once"
         raise AppError(Reason.PAYLOAD_TOO_LARGE, message)
     if len(body) <= SMALL_BYTES:
-        return decode_proto(rpc.request, body)
+        return decode_proto(request, body)
     with bodies.take_turn():
-        return decode_proto(rpc.request, body)
+        return decode_proto(request, body)
 
 
 def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode | None = None) -> NoReturn:

@@ -5,14 +5,17 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 
-from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError
 from millimetric_server.api.messages import ExportFormat, ExportResponse
-from millimetric_server.doors.boundary import Reply, carry_out, count_call, read_piece, wait_blocking
+from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.doors.boundary import carry_out, count_call, read_piece, wait_blocking
 from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, refuse
 from millimetric_server.doors.grpc.ending import CallsInWork
 from millimetric_server.doors.grpc.pool import Admitted
@@ -25,7 +28,9 @@ from millimetric_server.store.faults import make_abandoned
 class ExportMethod(Doorkeeper):
     """Answers exports. grpcio drops the iterator when the caller is gone, which closes the reader."""
 
-    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
+    def __init__(
+        self, rpc: AnyRpc, deps: DoorDeps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int
+    ) -> None:
         super().__init__(rpc, deps, pool)
         self._work = work
         self._body_bytes_max = body_bytes_max
@@ -41,25 +46,29 @@ class ExportMethod(Doorkeeper):
     def _send(self, request: Admitted, context: grpc.ServicerContext) -> Iterator[bytes]:
         began = time.perf_counter()
         call: Call = request.caller
-        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
+        decode = partial(decode_body, self._rpc.request, request.message, self._body_bytes_max, self._deps.bodies)
         if not context.add_callback(call.cancellation.cancel):
             call.cancellation.cancel()
-        opened: Reply[ExportReader | None] = wait_blocking(carry_out(call, self._deps, lambda reader: reader, None))
-        error = opened.error
+        opened = wait_blocking(carry_out(call, self._rpc, decode, _keep, self._deps))
+        error = opened if isinstance(opened, AppError) else None
         try:
-            if opened.body is not None:
+            if not isinstance(opened, AppError):
                 error = make_abandoned()  # until it gets to the end
-                with contextlib.closing(opened.body) as reader:
-                    while (piece := wait_blocking(read_piece(call, reader))).body:
-                        if call.request.format is ExportFormat.PARQUET:  # compressed as it is
+                with contextlib.closing(opened) as reader:
+                    while (piece := wait_blocking(read_piece(call, reader))) and not isinstance(piece, AppError):
+                        if reader.format is ExportFormat.PARQUET:  # compressed as it is
                             context.disable_next_message_compression()
                         with _bounded_wait(context):
-                            yield encode_proto(ExportResponse(piece.body))
-                    error = piece.error
+                            yield encode_proto(ExportResponse(piece))
+                    error = piece if isinstance(piece, AppError) else None
         finally:
             count_call(call, error, began)
         if error is not None:
             refuse(context, error)
+
+
+def _keep(reader: ExportReader) -> ExportReader:
+    return reader
 
 
 @contextlib.contextmanager

@@ -2,14 +2,16 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
 import grpc
 
-from millimetric_server.api.call import Deps, Rpc, Streaming
+from millimetric_server.api.call import Streaming
 from millimetric_server.api.errors import AppError, Reason, make_ending
+from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import refuse
 from millimetric_server.doors.grpc.ending import CallsInWork, hang_up
 from millimetric_server.doors.grpc.export import ExportMethod
@@ -38,8 +40,8 @@ class GrpcDoor:
 
     def __init__(
         self,
-        handlers: tuple[Rpc, ...],
-        deps: Deps,
+        rpcs: Sequence[AnyRpc],
+        deps: DoorDeps,
         *,
         host: str,
         port: int,
@@ -59,9 +61,9 @@ class GrpcDoor:
         self._calls = CallPool(threads, calls_max, "grpc")
         self._reads = CallPool(reads_max + _REFUSING_THREADS, calls_max, "grpc-read")
         self._exports = CallPool(exports_max + _REFUSING_THREADS, calls_max, "grpc-export")
-        services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in handlers}))
+        services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in rpcs}))
         self._health = HealthMethods(services)
-        methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in handlers}
+        methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in rpcs}
         methods |= self._health.handlers
         if has_reflection:
             methods |= ReflectionMethods((*services, SERVICE_NAME)).handlers
@@ -106,7 +108,7 @@ class GrpcDoor:
         time.sleep(_FLUSH_S)  # until grpc-core has seen it
         self._server.stop(None).wait()
 
-    def _make_handler(self, rpc: Rpc, deps: Deps, body_bytes_max: int) -> Handler:
+    def _make_handler(self, rpc: AnyRpc, deps: DoorDeps, body_bytes_max: int) -> Handler:
         if rpc.streaming is Streaming.BIDI:
             return grpc.stream_stream_rpc_method_handler(self._streams.make_behaviour(rpc))
         if rpc.streaming is Streaming.SERVER:

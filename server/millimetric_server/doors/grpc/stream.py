@@ -9,23 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 
-from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, make_ending
 from millimetric_server.api.messages import Message
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
-    Reply,
-    admit,
     carry_out,
+    check_caller,
     count_call,
-    is_only_early,
+    is_backpressure,
     make_internal_error,
     read_group_max,
     wait_blocking,
 )
 from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, make_call, refuse
 from millimetric_server.doors.grpc.ending import CallsInWork
-from millimetric_server.ingest.track_stream import StreamGroup
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class _Inbox:
 class Streams:
     """The streams of the gRPC door, on threads of their own: two each, so that they take none from other calls."""
 
-    def __init__(self, deps: Deps, work: CallsInWork, streams_max: int, body_bytes_max: int) -> None:
+    def __init__(self, deps: DoorDeps, work: CallsInWork, streams_max: int, body_bytes_max: int) -> None:
         self._deps = deps
         self._work = work
         self._body_bytes_max = body_bytes_max
@@ -94,7 +94,7 @@ class Streams:
         self._inboxes: set[_Inbox] = set()
         self._is_closing = False
 
-    def make_behaviour(self, rpc: Rpc) -> StreamBehaviour:
+    def make_behaviour(self, rpc: AnyRpc) -> StreamBehaviour:
         """What grpcio calls for each stream of this method."""
 
         def answer(bodies: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -104,9 +104,9 @@ class Streams:
             error: AppError | None = None
             try:
                 with self._work.one():
-                    error = wait_blocking(admit(call, self._deps)) or self._enter(call, inbox)
+                    error = wait_blocking(check_caller(call, self._deps)) or self._enter(call, inbox)
                     if error is None:
-                        error = yield from self._answer_groups(call, inbox, bodies, context)
+                        error = yield from self._answer_groups(call, rpc, inbox, bodies, context)
             except AppError as ending:
                 error = ending
             except Exception:
@@ -148,43 +148,44 @@ class Streams:
                 self._deps.streams.give_back(call.project.project_id)
 
     def _answer_groups(
-        self, call: Call, inbox: _Inbox, bodies: Iterator[bytes], context: grpc.ServicerContext
+        self, call: Call, rpc: AnyRpc, inbox: _Inbox, bodies: Iterator[bytes], context: grpc.ServicerContext
     ) -> Generator[bytes, None, AppError | None]:
         """Answer group after group; returns why the stream ends before its sender ended it."""
         threading.Thread(target=inbox.fill, args=(bodies,), name="grpc-stream-reader", daemon=True).start()
         while taken := inbox.take(read_group_max(call, self._deps)):
-            group, broken = self._decode(call, taken)
-            if group.requests:
-                call.decode = lambda group=group: group  # type: ignore[misc]
-                reply = self._carry_out(call, inbox)
-                for body in reply.body:
+            group, broken = self._decode(rpc.request, taken)
+            if group:
+                answers = self._carry_out(call, rpc, group, inbox)
+                if isinstance(answers, AppError):
+                    return answers
+                for body in answers:
                     context.disable_next_message_compression()  # each is some bytes
                     yield body
-                if reply.error is not None:
-                    return reply.error
             if broken is not None:
                 return broken
         return make_ending() if self._is_closing else None
 
-    def _decode(self, call: Call, bodies: list[bytes]) -> tuple[StreamGroup, AppError | None]:
+    def _decode(self, request: type[Message], bodies: list[bytes]) -> tuple[Sequence[Message], AppError | None]:
         """Decode the messages up to the first that can't be; with it the stream ends."""
-        group = StreamGroup([])
+        group: list[Message] = []
         for body in bodies:
             try:
-                group.requests.append(decode_body(call.rpc, body, self._body_bytes_max, self._deps.bodies))  # type: ignore[arg-type]
+                group.append(decode_body(request, body, self._body_bytes_max, self._deps.bodies))
             except AppError as error:
                 return group, error
         return group, None
 
-    def _carry_out(self, call: Call, inbox: _Inbox) -> Reply[Sequence[bytes]]:
+    def _carry_out(
+        self, call: Call, rpc: AnyRpc, group: Sequence[Message], inbox: _Inbox
+    ) -> Sequence[bytes] | AppError:
         """Carry out a group once there are tokens for it; meanwhile the sender is held up."""
         while True:
             call.received_at = self._deps.read_clock_us()
-            reply: Reply[Sequence[bytes]] = wait_blocking(carry_out(call, self._deps, _encode, ()))
-            if reply.error is None or not is_only_early(call, reply.error):
-                return reply
-            if inbox.is_abandoned.wait(reply.error.retry_after_s):
-                return Reply((), make_ending()) if self._is_closing else Reply(())
+            answers = wait_blocking(carry_out(call, rpc, lambda: group, _encode, self._deps))
+            if not isinstance(answers, AppError) or not is_backpressure(call, answers):
+                return answers
+            if inbox.is_abandoned.wait(answers.retry_after_s):
+                return make_ending() if self._is_closing else ()
 
 
 def _encode(responses: Sequence[Message]) -> Sequence[bytes]:

@@ -2,13 +2,23 @@
 
 import logging
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import grpc
 
-from millimetric_server.api.call import Call, Deps, Rpc
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError
-from millimetric_server.doors.boundary import admit, charge_refusal, make_internal_error, refuse, run, wait_blocking
+from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.doors.boundary import (
+    charge_refusal,
+    check_caller,
+    make_internal_error,
+    refuse,
+    run,
+    wait_blocking,
+)
 from millimetric_server.doors.codecs.proto import encode_proto
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, make_call
 from millimetric_server.doors.grpc.call import refuse as end
 from millimetric_server.doors.grpc.ending import CallsInWork
@@ -23,7 +33,7 @@ COMPRESSED_FROM_BYTES = 8 * 1024
 class Doorkeeper:
     """What a CallPool asks before the message of a call, for any method of ours with one request message."""
 
-    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor) -> None:
+    def __init__(self, rpc: AnyRpc, deps: DoorDeps, pool: ThreadPoolExecutor) -> None:
         self._rpc = rpc
         self._deps = deps
         self.experimental_thread_pool = pool
@@ -31,7 +41,7 @@ class Doorkeeper:
     def admit(self, context: grpc.ServicerContext) -> Call:
         """Check key, scope and origin. Raises AppError."""
         call = make_call(self._rpc, context, self._deps)
-        error = wait_blocking(admit(call, self._deps))
+        error = wait_blocking(check_caller(call, self._deps))
         if error is not None:
             raise refuse(call, charge_refusal(call, error, self._deps))
         return call
@@ -44,7 +54,9 @@ class Doorkeeper:
 class UnaryMethod(Doorkeeper):
     """Answers the calls of one unary method."""
 
-    def __init__(self, rpc: Rpc, deps: Deps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int) -> None:
+    def __init__(
+        self, rpc: AnyRpc, deps: DoorDeps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int
+    ) -> None:
         super().__init__(rpc, deps, pool)
         self._work = work
         self._body_bytes_max = body_bytes_max
@@ -61,20 +73,19 @@ class UnaryMethod(Doorkeeper):
             end(context, make_internal_error(request_id))
 
     def _answer(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
-        """All checks are made again, now that the call is whole."""
         call: Call = request.caller
-        call.decode = lambda: decode_body(self._rpc, request.message, self._body_bytes_max, self._deps.bodies)
         call.body_bytes = len(request.message)
         call.received_at = self._deps.read_clock_us()
         if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
             call.cancellation.cancel()
+        decode = partial(decode_body, self._rpc.request, request.message, self._body_bytes_max, self._deps.bodies)
         try:
             with self._work.one():
-                reply = wait_blocking(run(call, self._deps, encode_proto))
+                answer = wait_blocking(run(call, self._rpc, decode, encode_proto, self._deps))
         except AppError as ending:
-            end(context, ending)
-        if reply.error is not None:
-            end(context, reply.error)
-        if len(reply.body) < COMPRESSED_FROM_BYTES:
+            answer = ending
+        if isinstance(answer, AppError):
+            end(context, answer)
+        if len(answer) < COMPRESSED_FROM_BYTES:
             context.disable_next_message_compression()
-        return reply.body
+        return answer

@@ -5,13 +5,15 @@ The API's calls go by the shortest way (docs/adr/0020); all other paths are page
 
 import logging
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from starlette.types import Message, Receive, Scope, Send
 
-from millimetric_server.api.call import Deps, Rpc
 from millimetric_server.api.errors import wrong_verb
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import REQUEST_ID_HEADER, make_internal_error, make_request_id
+from millimetric_server.doors.deps import DoorDeps, StatusDeps
 from millimetric_server.doors.http.body import ClientGoneError
 from millimetric_server.doors.http.connect import PACKAGE, ConnectDoor, make_method
 from millimetric_server.doors.http.content_encoding import encode_response
@@ -47,10 +49,17 @@ _BROWSER_PATHS = ("/v1/", PACKAGE)
 class HttpApp:
     """The ASGI application."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int, metrics_token: str = "") -> None:
-        self._rest = RestDoor(handlers, deps, body_bytes_max)
-        self._connect = ConnectDoor(tuple(make_method(rpc) for rpc in handlers), deps, body_bytes_max)
-        self.health = HealthPages(deps, metrics_token)
+    def __init__(
+        self,
+        rpcs: Sequence[AnyRpc],
+        deps: DoorDeps,
+        status: StatusDeps,
+        body_bytes_max: int,
+        metrics_token: str = "",
+    ) -> None:
+        self._rest = RestDoor(rpcs, deps, body_bytes_max)
+        self._connect = ConnectDoor(tuple(make_method(rpc) for rpc in rpcs), deps, body_bytes_max)
+        self.health = HealthPages(status, metrics_token)
         self._pages = make_pages(self.health.routes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from millimetric_server.api.call import Call, Deps, Rpc, Streaming
+from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import (
     AppError,
     deadline_passed,
@@ -16,8 +17,8 @@ from millimetric_server.api.errors import (
     wrong_verb,
 )
 from millimetric_server.api.messages import ExportResponse, Message
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
-    Reply,
     charge_refusal,
     count_call,
     note_failure,
@@ -28,6 +29,7 @@ from millimetric_server.doors.boundary import (
 )
 from millimetric_server.doors.codecs.json import JsonDecoder, encode_connect
 from millimetric_server.doors.codecs.proto import decode_proto, encode_proto, find_method, has_service
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import Body, read_plain, skip_body, unpack_for, watch_client
 from millimetric_server.doors.http.connect_wire import ConnectGet, ConnectPost, ConnectStream, Wire, read_parameters
 from millimetric_server.doors.http.export import open_export
@@ -59,7 +61,7 @@ class Method:
     `encode` is given a response, of a method that streams the bytes of a piece.
     """
 
-    rpc: Rpc
+    rpc: AnyRpc
     has_get: bool
     decode: Mapping[str, Callable[[bytes], Message]]
     encode: Mapping[str, Callable[[Any], bytes]]
@@ -76,7 +78,7 @@ class Method:
         return (*own, *_WEB_TYPES)
 
 
-def make_method(rpc: Rpc) -> Method:
+def make_method(rpc: AnyRpc) -> Method:
     """Make what the door needs of an RPC of ours."""
     options = find_method(rpc.path).GetOptions()
     encode: Mapping[str, Callable[[Any], bytes]] = {"json": encode_connect, "proto": encode_proto}
@@ -99,7 +101,7 @@ def make_method(rpc: Rpc) -> Method:
 class ConnectDoor:
     """Answers Connect calls, and gRPC-Web ones."""
 
-    def __init__(self, methods: tuple[Method, ...], deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, methods: tuple[Method, ...], deps: DoorDeps, body_bytes_max: int) -> None:
         self._deps = deps
         self._body_bytes_max = body_bytes_max
         self._methods = {method.rpc.path: method for method in methods}
@@ -122,7 +124,6 @@ class ConnectDoor:
             door="connect",
             headers=request.headers,
             peer=request.peer,
-            decode=method.rpc.request,
             received_at=self._deps.read_clock_us(),
             request_id=request.request_id,
         )
@@ -144,12 +145,15 @@ class ConnectDoor:
             with self._deps.bodies.hold(call.owner) as hold:
                 async with asyncio.timeout_at(ends_at):
                     body = await self._read_body(wire, request, hold)
-                    call.decode = lambda: method.decode[wire.codec](unpack_for(call, body))
+                    decode = partial(_decode_body, method.decode[wire.codec], call, body)
                     call.received_at = self._deps.read_clock_us()
                     if call.rpc.streaming is Streaming.NONE:
-                        reply = await self._run(call, method.encode[wire.codec], body, request)
-                        return wire.answer(reply.body) if reply.error is None else wire.refuse(reply.error)
-                opened = await open_export(call, self._deps, request.receive, ends_at, is_large=body.is_large())
+                        answer = await self._run(call, method, wire.codec, decode, body, request)
+                        return wire.refuse(answer) if isinstance(answer, AppError) else wire.answer(answer)
+                is_large = body.is_large()
+                opened = await open_export(
+                    call, method.rpc, decode, self._deps, request.receive, ends_at, is_large=is_large
+                )
         except AppError as error:
             return wire.refuse(refuse(call, charge_refusal(call, error, self._deps)))
         except TimeoutError:
@@ -158,12 +162,14 @@ class ConnectDoor:
             return wire.refuse(late)
         if isinstance(opened, AppError):
             return wire.refuse(opened)
-        return wire.answer_stream(opened, method.encode[wire.codec])
+        return wire.answer_stream(opened.pieces, method.encode[wire.codec])
 
-    async def _run(self, call: Call, encode: Callable[[Any], bytes], body: Body, request: Request) -> Reply[bytes]:
+    async def _run(
+        self, call: Call, method: Method, codec: str, decode: Callable[[], Message], body: Body, request: Request
+    ) -> bytes | AppError:
+        is_large = body.is_large()
         async with watch_client(request.receive, call):
-            is_large = body.is_large()
-            running = run(call, self._deps, encode)
+            running = run(call, method.rpc, decode, method.encode[codec], self._deps)
             begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
             return await wait_async(running, call, begun)
 
@@ -174,6 +180,10 @@ class ConnectDoor:
             packed = await read_plain(request.headers, request.receive, bytes_max, hold)
         message, encoding = wire.open_body(packed, self._body_bytes_max)
         return Body(message, encoding, self._body_bytes_max, hold)
+
+
+def _decode_body(decode: Callable[[bytes], Message], call: Call, body: Body) -> Message:
+    return decode(unpack_for(call, body))
 
 
 def _choose_wire(request: Request, method: Method | None) -> Wire | None:

@@ -5,7 +5,7 @@ https://connectrpc.com/docs/protocol, held to by the protocol's own conformance 
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -162,9 +162,10 @@ class ConnectStream:
         async def write() -> AsyncIterator[bytes]:
             error = None
             async for piece in pieces:
-                error = piece.error
-                if error is None:
-                    yield writer.write(encode(piece.body))
+                if isinstance(piece, AppError):
+                    error = piece
+                else:
+                    yield writer.write(encode(piece))
             yield writer.write(msgspec.json.encode(_make_end(error)), _END)
 
         return Response(200, content_type=self._content_type, headers=headers, pieces=closing(write(), pieces))
@@ -179,13 +180,13 @@ class ConnectStream:
         return f"application/connect+{self.codec}".encode()
 
 
-async def closing(written: AsyncIterator[bytes], pieces: Pieces) -> AsyncIterator[bytes]:
+async def closing(written: AsyncIterator[bytes], pieces: Pieces) -> AsyncGenerator[bytes, None]:
     """Yield what is written of the pieces, and end them whatever happens."""
     try:
         async for part in written:
             yield part
     finally:
-        await pieces.aclose()  # type: ignore[attr-defined]  # a generator
+        await pieces.aclose()
 
 
 def describe_error(error: AppError) -> dict[str, Any]:

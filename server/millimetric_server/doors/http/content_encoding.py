@@ -1,7 +1,7 @@
 """Answers in the compression that an HTTP caller accepts. Connect's streams and gRPC-Web compress each message."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from millimetric_server.doors.codecs.compression import BYTES_MIN, choose_encoding, compress, start_stream
@@ -31,7 +31,7 @@ async def encode_response(response: Response, accepted: str) -> Response:
     return replace(response, headers=headers, body=body)
 
 
-async def _encode_pieces(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+async def _encode_pieces(pieces: AsyncGenerator[bytes, None], encoding: str) -> AsyncGenerator[bytes, None]:
     """Compress piece by piece, each to its last byte. An empty piece stays one: it says that the body breaks off."""
     pack, finish = start_stream(encoding)
     try:
@@ -42,4 +42,4 @@ async def _encode_pieces(pieces: AsyncIterator[bytes], encoding: str) -> AsyncIt
             yield await asyncio.to_thread(pack, piece) if len(piece) > _ON_LOOP_MAX else pack(piece)
         yield finish()
     finally:
-        await pieces.aclose()  # type: ignore[attr-defined]  # a generator
+        await pieces.aclose()

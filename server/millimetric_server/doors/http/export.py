@@ -2,28 +2,29 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 
 from starlette.types import Receive
 
-from millimetric_server.api.call import Call, Deps
+from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, deadline_passed
-from millimetric_server.api.messages import ExportFormat
-from millimetric_server.api.pending import PendingCoroutine
+from millimetric_server.api.messages import ExportFormat, Message
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
-    Reply,
     carry_out,
     count_call,
     note_failure,
     read_piece,
     wait_async,
 )
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import watch_client
 from millimetric_server.doors.http.response import Response
 from millimetric_server.reads.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 
-Pieces = AsyncIterator[Reply[bytes]]
+Pieces = AsyncGenerator[bytes | AppError, None]
 _CONTENT_TYPES = {
     ExportFormat.NDJSON: b"application/x-ndjson",
     ExportFormat.CSV: b"text/csv; charset=utf-8",
@@ -31,26 +32,45 @@ _CONTENT_TYPES = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class OpenExport:
+    """An export that is under way."""
+
+    format: ExportFormat
+    pieces: Pieces
+
+
 async def open_export(
-    call: Call, deps: Deps, receive: Receive, ends_at: float | None = None, *, is_large: bool = False
-) -> Pieces | AppError:
+    call: Call,
+    rpc: AnyRpc,
+    decode: Callable[[], Message],
+    deps: DoorDeps,
+    receive: Receive,
+    ends_at: float | None = None,
+    *,
+    is_large: bool = False,
+) -> OpenExport | AppError:
     """Open an export; returns its pieces, or the error that the caller is told.
 
     `ends_at` is the caller's deadline by the event loop's clock; `is_large` tells of a request whose body is. The last
-    piece is the one that has an error, if any. Closing the iterator ends the export.
+    piece is the error, if there is one. Closing the iterator ends the export.
     """
     began = time.perf_counter()
     try:
         async with asyncio.timeout_at(ends_at), watch_client(receive, call):
-            opening: PendingCoroutine[Reply[ExportReader | None]] = carry_out(call, deps, lambda reader: reader, None)
+            opening = carry_out(call, rpc, decode, _keep, deps)
             begun = await deps.bodies.begin(call.owner, opening) if is_large else None
             opened = await wait_async(opening, call, begun)
     except TimeoutError:
-        opened = Reply(None, note_failure(call, deadline_passed()))
-    if opened.body is None:
-        count_call(call, opened.error, began)
-        return opened.error  # type: ignore[return-value]  # there is one, or there were a reader
-    return _read_pieces(call, opened.body, receive, began, ends_at)
+        opened = note_failure(call, deadline_passed())
+    if isinstance(opened, AppError):
+        count_call(call, opened, began)
+        return opened
+    return OpenExport(opened.format, _read_pieces(call, opened, receive, began, ends_at))
+
+
+def _keep(reader: ExportReader) -> ExportReader:
+    return reader
 
 
 async def _read_pieces(
@@ -64,34 +84,33 @@ async def _read_pieces(
                     async with asyncio.timeout_at(ends_at):
                         piece = await wait_async(read_piece(call, reader), call)
                 except TimeoutError:
-                    piece = Reply(b"", note_failure(call, deadline_passed()))
-                if not piece.body:
+                    piece = note_failure(call, deadline_passed())
+                if not piece or isinstance(piece, AppError):
                     break
                 yield piece
-            error = piece.error
+            error = piece if isinstance(piece, AppError) else None
             if error is not None:
-                yield piece
+                yield error
     finally:
         reader.close()
         count_call(call, error, began)
 
 
-def make_file_response(call: Call, pieces: Pieces) -> Response:
+def make_file_response(call: Call, export: OpenExport) -> Response:
     """The export as a file to download; one that breaks off is chunked without an end."""
-    written = call.request.format
-    name = f"events-{call.project.project_id}.{written.value}"
+    name = f"events-{call.project.project_id}.{export.format.value}"
     disposition = (b"content-disposition", f'attachment; filename="{name}"'.encode())
     return Response(
         call.rpc.http_status,
-        content_type=_CONTENT_TYPES[written],
+        content_type=_CONTENT_TYPES[export.format],
         headers=(disposition,),
-        pieces=_take_bodies(pieces),
+        pieces=_take_bodies(export.pieces),
     )
 
 
-async def _take_bodies(pieces: Pieces) -> AsyncIterator[bytes]:
+async def _take_bodies(pieces: Pieces) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in pieces:
-            yield piece.body  # empty where it breaks off
+            yield b"" if isinstance(piece, AppError) else piece  # empty where it breaks off
     finally:
-        await pieces.aclose()  # type: ignore[attr-defined]  # a generator
+        await pieces.aclose()

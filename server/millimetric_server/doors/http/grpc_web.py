@@ -66,9 +66,10 @@ class GrpcWeb:
         async def write() -> AsyncIterator[bytes]:
             error = None
             async for piece in pieces:
-                error = piece.error
-                if error is None:
-                    yield self._write_text(writer.write(encode(piece.body)))
+                if isinstance(piece, AppError):
+                    error = piece
+                else:
+                    yield self._write_text(writer.write(encode(piece)))
             yield self._write_text(_write_trailers(writer, error))
 
         return Response(200, content_type=self._content_type, headers=headers, pieces=closing(write(), pieces))

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from millimetric_server.api.call import Deps
 from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.doors.deps import StatusDeps
 
 _JSON = "application/json"
 
@@ -19,8 +19,8 @@ _JSON = "application/json"
 class HealthPages:
     """Operational GETs. Health needs no key and shows nothing of a project's events; metrics need a token."""
 
-    def __init__(self, deps: Deps, metrics_token: str = "") -> None:
-        self._deps = deps
+    def __init__(self, status: StatusDeps, metrics_token: str = "") -> None:
+        self._status = status
         self._metrics_token = metrics_token
         self.is_ending = False
         self.routes = [Route("/healthz", self._check_life), Route("/readyz", self._check_readiness)]
@@ -32,8 +32,8 @@ class HealthPages:
 
     async def _check_readiness(self, _request: Request) -> Response:
         """Ready is: writes are taken and loaded. ClickHouse away does not change that, and is told."""
-        is_accepting = self._deps.journal.is_accepting
-        dead = [worker.name for worker in self._deps.workers if worker.has_died]
+        is_accepting = self._status.journal.is_accepting
+        dead = [worker.name for worker in self._status.workers if worker.has_died]
         is_ready = is_accepting and not dead and not self.is_ending
         body: dict[str, Any] = {
             "ready": is_ready,
@@ -42,14 +42,14 @@ class HealthPages:
         }
         if dead:
             body["dead"] = dead
-        if why := self._deps.journal.refusals:
+        if why := self._status.journal.refusals:
             body["why"] = why
         return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type=_JSON)
 
     def _describe_clickhouse(self) -> str:
-        if self._deps.loader.failing_since is not None:
+        if self._status.loader.failing_since is not None:
             return "away"
-        return "ok" if self._deps.store.is_current else "preparing"
+        return "ok" if self._status.store.is_current else "preparing"
 
     async def _show_metrics(self, request: Request) -> Response:
         self._check_token(request.headers.get("authorization", ""))

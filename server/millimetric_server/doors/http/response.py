@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from starlette.types import Receive, Scope, Send
@@ -40,7 +40,7 @@ class Response:
     body: bytes = b""
     content_type: bytes = JSON_TYPE
     headers: Sequence[tuple[bytes, bytes]] = ()
-    pieces: AsyncIterator[bytes] | None = None  # of a long body; an empty one says that it breaks off
+    pieces: AsyncGenerator[bytes, None] | None = None  # of a long body; an empty one says that it breaks off
 
 
 def read_content_type(headers: Mapping[str, str]) -> str:
@@ -106,10 +106,10 @@ async def send_response(response: Response, send: Send, *, is_head: bool = False
     await send({"type": "http.response.body", "body": b"" if is_head else response.body})
 
 
-async def _send_pieces(response: Response, pieces: AsyncIterator[bytes], send: Send, *, is_head: bool) -> None:
+async def _send_pieces(response: Response, pieces: AsyncGenerator[bytes, None], send: Send, *, is_head: bool) -> None:
     """Send a long body, chunked. One that breaks off has no last chunk: its client sees that the file is not whole."""
     headers = [(b"content-type", response.content_type), *response.headers]
-    async with contextlib.aclosing(pieces):  # type: ignore[type-var]
+    async with contextlib.aclosing(pieces):
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         if is_head:
             await anext(pieces, b"")  # one that has not begun has nothing to close

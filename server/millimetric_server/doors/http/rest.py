@@ -1,18 +1,22 @@
 """REST /v1: routes from the options of the protos, JSON in snake_case, CORS for browsers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import msgspec
 
-from millimetric_server.api.call import Call, Deps, Rpc, Streaming
+from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import AppError, wrong_content_type
+from millimetric_server.api.messages import Message
+from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import charge_refusal, refuse, refuse_early, run, wait_async
 from millimetric_server.doors.codecs.http_rule import read_http_rule
 from millimetric_server.doors.codecs.json import JsonDecoder, decode_params, encode_rest
 from millimetric_server.doors.codecs.proto import find_method
+from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import (
     BEACON_BYTES_MAX,
     Body,
@@ -48,14 +52,14 @@ class Route:
     verb: str
     path: re.Pattern[str]
     has_body: bool
-    rpc: Rpc
+    rpc: AnyRpc
     decoder: JsonDecoder
 
 
-def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
+def read_routes(rpcs: Sequence[AnyRpc]) -> tuple[Route, ...]:
     """Read the routes of the methods that this server answers from their options."""
     routes = []
-    for rpc in handlers:
+    for rpc in rpcs:
         if (rule := read_http_rule(find_method(rpc.path).GetOptions())) is None:
             continue  # a stream: only gRPC carries it
         pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", rule.path)
@@ -66,10 +70,10 @@ def read_routes(handlers: tuple[Rpc, ...]) -> tuple[Route, ...]:
 class RestDoor:
     """Answers REST calls."""
 
-    def __init__(self, handlers: tuple[Rpc, ...], deps: Deps, body_bytes_max: int) -> None:
+    def __init__(self, rpcs: Sequence[AnyRpc], deps: DoorDeps, body_bytes_max: int) -> None:
         self._deps = deps
         self._body_bytes_max = body_bytes_max
-        self._routes = read_routes(handlers)
+        self._routes = read_routes(rpcs)
         self._fixed = {(route.verb, route.path.pattern): route for route in self._routes if not route.path.groups}
 
     def find_route(self, verb: str, path: str) -> tuple[Route, Mapping[str, str]] | None:
@@ -93,12 +97,12 @@ class RestDoor:
             door="rest",
             headers=request.headers,
             peer=request.peer,
-            decode=lambda: decode_params(route.rpc.request, request.query, variables),
             received_at=self._deps.read_clock_us(),
             request_id=request.request_id,
         )
         if not route.has_body:
-            return await self._carry_out(call, request)
+            decode = partial(decode_params, route.rpc.request, request.query, variables)
+            return await self._carry_out(call, route.rpc, decode, request)
         beacon: bytes | None = None
         if is_beacon(call.headers):
             try:
@@ -118,21 +122,25 @@ class RestDoor:
                 body = await read_body(call.headers, request.receive, self._body_bytes_max, hold)
             else:
                 body = Body(beacon, "identity", BEACON_BYTES_MAX, hold)
-            call.decode = lambda: route.decoder.decode(unpack_for(call, body))
             call.received_at = self._deps.read_clock_us()
-            return await self._carry_out(call, request, is_large=body.is_large())
+            decode = partial(_decode_body, route.decoder, call, body)
+            return await self._carry_out(call, route.rpc, decode, request, is_large=body.is_large())
 
-    async def _carry_out(self, call: Call, request: Request, *, is_large: bool = False) -> Response:
-        if call.rpc.streaming is Streaming.SERVER:
-            opened = await open_export(call, self._deps, request.receive)
+    async def _carry_out(
+        self, call: Call, rpc: AnyRpc, decode: Callable[[], Message], request: Request, *, is_large: bool = False
+    ) -> Response:
+        if rpc.streaming is Streaming.SERVER:
+            opened = await open_export(call, rpc, decode, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
         async with watch_client(request.receive, call):
-            running = run(call, self._deps, encode_rest)
+            running = run(call, rpc, decode, encode_rest, self._deps)
             begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
-            reply = await wait_async(running, call, begun)
-        if reply.error is not None:
-            return make_error_response(reply.error)
-        return Response(call.rpc.http_status, reply.body)
+            answer = await wait_async(running, call, begun)
+        return make_error_response(answer) if isinstance(answer, AppError) else Response(rpc.http_status, answer)
+
+
+def _decode_body(decoder: JsonDecoder, call: Call, body: Body) -> Message:
+    return decoder.decode(unpack_for(call, body))
 
 
 def make_error_response(error: AppError) -> Response:

@@ -1,0 +1,53 @@
+"""What the doors work with, whichever RPC is called."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from millimetric_server.config import Network
+from millimetric_server.control.directory import Directory
+from millimetric_server.guards.deps import GuardDeps
+from millimetric_server.journal.owed import Ledger
+from millimetric_server.journal.port import Journal
+from millimetric_server.loading.loader import Loader
+from millimetric_server.process.workers import Worker
+from millimetric_server.shares.body_room import BodyRoom
+from millimetric_server.shares.places import Places
+from millimetric_server.shares.refusals import Refusals
+from millimetric_server.store.clickhouse import ClickHouse
+
+STREAMS_MAX = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DoorDeps:
+    """What the boundary and its doors work with. What an RPC's handler works with, the RPC brings."""
+
+    guards: GuardDeps
+    ledger: Ledger
+    trusted_proxies: tuple[Network, ...]
+    read_clock_us: Callable[[], int]
+    streams: Places = field(default_factory=lambda: Places("streams", STREAMS_MAX))
+    bodies: BodyRoom = field(default_factory=BodyRoom)
+    refusals: Refusals = field(default_factory=lambda: Refusals(None))
+
+
+@dataclass(frozen=True, slots=True)
+class StatusDeps:
+    """What health and metrics look at."""
+
+    directory: Directory
+    journal: Journal
+    loader: Loader
+    store: ClickHouse
+    streams: Places
+
+    @property
+    def places(self) -> tuple[Places, ...]:
+        """Everything that projects share and one of them could take from the others."""
+        reads = self.store.reads
+        return reads.reads, reads.reads_running, reads.exports, self.streams, self.loader.waiters
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """The threads without which the server can't go on."""
+        return *self.journal.workers, self.loader.worker

@@ -1,0 +1,20 @@
+"""What writes work with."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from millimetric_server.config import Network
+from millimetric_server.journal.port import Journal
+from millimetric_server.loading.loader import Loader
+
+
+@dataclass(frozen=True, slots=True)
+class IngestDeps:
+    """What writes work with."""
+
+    journal: Journal
+    loader: Loader
+    find_country: Callable[[str], str]
+    ip_salt: bytes
+    identity_key: bytes
+    trusted_proxies: tuple[Network, ...]
