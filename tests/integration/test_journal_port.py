@@ -33,6 +33,7 @@ from support.journal_adapters import (
     read_ids,
 )
 
+_TESTS = Path(__file__).parents[1]
 _DAY = 86_400_000_000
 _WAIT_S = 30
 _ROWS_MAX = 1000
@@ -62,7 +63,7 @@ class Place:
     def run(self, *words: str) -> Iterator["subprocess.Popen[str]"]:
         """Another process with this journal, killed at the end."""
         command = [sys.executable, "-m", "support.journal_adapters", self.adapter, str(self.folder), *words]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, cwd=_TESTS, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             try:
                 yield process
             finally:
