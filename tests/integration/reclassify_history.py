@@ -26,7 +26,7 @@ from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, pack_ro
 from millimetric_server.reclassify.reclassify import Scope, reclassify
 from millimetric_server.store.insert import Insert
 from millimetric_server.store.migrations import migrate
-from millimetric_server.store.patient_clickhouse import PatientClickHouse
+from millimetric_server.store.retrying_clickhouse import RetryingClickHouse
 
 OTHER_PROJECT = "prj_00000000000000bb"
 OWN_HOSTS = frozenset({"own.example"})
@@ -94,7 +94,7 @@ def expect(rows: list[EventRow], rule_set: str) -> History:
 
 def read_history(url: str, database: str) -> History:
     """Read everything back."""
-    store = PatientClickHouse(url, database)
+    store = RetryingClickHouse(url, database)
     store.open()
     columns = [
         name if name not in ("timestamp", "received_at") else f"toUnixTimestamp64Micro({name})" for name in COLUMN_NAMES
@@ -192,7 +192,7 @@ def _sort(rows: Any) -> list[list[Any]]:
 
 
 def _seed(url: str, database: str, project_id: str) -> None:
-    store = PatientClickHouse(url, database)
+    store = RetryingClickHouse(url, database)
     store.open()
     migrate(store)
     rows = make_rows(project_id)
@@ -206,7 +206,7 @@ def _batch(rows: list[EventRow], size: int) -> list[list[EventRow]]:
     return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-class _Mortal(PatientClickHouse):
+class _Mortal(RetryingClickHouse):
     """Dies right behind its Nth statement."""
 
     left = 0

@@ -24,7 +24,7 @@ from millimetric_server.reclassify.reclassify import Scope, Tally, count_pending
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.faults import StoreUnavailableError
 from millimetric_server.store.migrations import SchemaError, migrate
-from millimetric_server.store.patient_clickhouse import PatientClickHouse
+from millimetric_server.store.retrying_clickhouse import RetryingClickHouse
 
 _WRITE_TIMEOUT_S = 3600
 _MOVES_SHOWN_MAX = 200
@@ -87,7 +87,7 @@ def _read_time(name: str, text: str) -> int:
 def _open_store(settings: Settings) -> Iterator[ClickHouse]:
     """Open ClickHouse with the current schema; what may go wrong becomes a sentence."""
     url = settings.resolved_clickhouse_url
-    store = PatientClickHouse(url, settings.clickhouse_database, write_timeout_s=_WRITE_TIMEOUT_S)
+    store = RetryingClickHouse(url, settings.clickhouse_database, write_timeout_s=_WRITE_TIMEOUT_S)
     try:
         with lock_engine(url, "reclassify"), contextlib.closing(store):
             store.open()

@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -16,6 +15,7 @@ from millimetric_server.journal.entries import EntryId
 from millimetric_server.journal.errors import JournalError, LeadershipLostError
 from millimetric_server.journal.port import Journal
 from millimetric_server.loading.actions import Actions
+from millimetric_server.loading.back_off import PLANNED, make_retrying
 from millimetric_server.loading.block_insert import BlockInserter
 from millimetric_server.loading.errors import EventsDelayedError
 from millimetric_server.loading.stored_waits import StoredWaits
@@ -23,11 +23,11 @@ from millimetric_server.privacy.eraser import run_erasure
 from millimetric_server.process.workers import Worker, fail, make_promise
 from millimetric_server.shares.places import Places
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.deduplication import DeduplicationError, ensure_windows
+from millimetric_server.store.deduplication import ensure_windows
 from millimetric_server.store.faults import FENCED, FencedError, StoreUnavailableError
 from millimetric_server.store.fence import claim_fence
 from millimetric_server.store.inspection import Inspection
-from millimetric_server.store.migrations import SchemaError, migrate
+from millimetric_server.store.migrations import migrate
 from millimetric_server.store.priority import lower_priority
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 WAITERS, WAITERS_MAX = "waits_for_the_store", 128
-_BACKOFF_MAX_S = 5.0
 _TICK_S = 1.0
 _FIRST_TRY_S = 2.0
 _PRUNE_EVERY_S = 60.0
@@ -72,8 +71,7 @@ class Loader:
         self._waits = StoredWaits()
         self._actions = Actions()
         self._has_tried = threading.Event()
-        self._failures = 0  # in a row
-        self._complaint = ""  # the last of them
+        self._complaint = ""  # why the last turn that failed did so
         self._name = f"loader {uuid_utils.uuid7()}"
         self._lead: Leadership | None = None  # under which this loader has taken charge
         self._pruned_at = time.monotonic()
@@ -175,55 +173,52 @@ class Loader:
 
     def _run(self) -> None:
         lower_priority()
-        while True:
-            try:
-                pause_s = self._take_turn()
-            except FencedError:
-                self._journal.refuse("journal_claimed", FENCED)
-                raise
-            except Exception:
-                log.exception("loader: a fault; events stay in the journal, trying again")
-                self._note_failure()
-                pause_s = _BACKOFF_MAX_S
-            if self._is_closing:
-                self._actions.drop()
-                self._resign()
-                return
-            if pause_s:
-                self._pause(pause_s)
+        retrying = make_retrying(self._log_failure, lambda: self._is_closing, self._pause)
+        try:
+            while True:
+                retrying(self._take_turn)
+                if self._is_closing:
+                    break
+        except FencedError:
+            self._journal.refuse("journal_claimed", FENCED)
+            raise
+        self._actions.drop()
+        self._resign()
+
+    def _log_failure(self, error: BaseException, failures: int) -> None:
+        """Log what ended a turn, once for a row of failures that are alike, and answer whoever waits."""
+        if not isinstance(error, PLANNED):
+            log.error("loader: a fault; events stay in the journal, trying again", exc_info=error)
+        else:
+            is_new = not isinstance(error, StoreUnavailableError) and str(error) != self._complaint
+            if failures == 1 or is_new:
+                log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+            self._complaint = str(error)
+        self._note_failure()
 
     def _resign(self) -> None:
         if self._lead is not None:
             with contextlib.suppress(JournalError):
                 self._journal.resign(self._lead)
 
-    def _take_turn(self) -> float:
-        """Wait for work and do it; returns how many seconds to pause before the next turn."""
+    def _take_turn(self) -> None:
+        """Wait for work and do it."""
         try:
             self._get_ready()
             self._wait_for_work()
             self._drain()
-        except (StoreUnavailableError, SchemaError, DeduplicationError) as error:
-            self._failures += 1
-            if self._failures == 1 or (not isinstance(error, StoreUnavailableError) and str(error) != self._complaint):
-                log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
-            self._complaint = str(error)
-            self._note_failure()
-            jitter = random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-            return jitter * min(_BACKOFF_MAX_S, 0.1 * 2.0**self._failures)
         except LeadershipLostError as error:
-            return self._stand_by(error)
-        self._failures, self.failing_since = 0, None
-        return 0.0
+            self._stand_by(error)
+        self.failing_since = None
 
-    def _stand_by(self, lost: LeadershipLostError) -> float:
-        """Do what there is to do while another process loads; returns how many seconds to pause."""
+    def _stand_by(self, lost: LeadershipLostError) -> None:
+        """Do for a while what there is to do when another process loads."""
         if self._lead is not None:
             log.warning("loader: %s", lost)
             self._lead = None
         self._journal.flush_notes()
         self._waits.look(self._journal.are_settled)
-        return _TICK_S
+        self._pause(_TICK_S)
 
     def _wait_for_work(self) -> None:
         """Sleep until there is work, then long enough for a block to gather, unless someone waits for it."""

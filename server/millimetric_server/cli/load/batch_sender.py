@@ -1,6 +1,5 @@
 """Sends batches over gRPC until they are acknowledged, and waits when the server asks for it."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import grpc
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_before_delay
+from tenacity.wait import wait_base
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, ingest_service_pb2_grpc
 from millimetric_server.cli.addresses import open_channel
@@ -84,20 +85,20 @@ class BatchSender:
             mode=ingest_service_pb2.BATCH_MODE_PER_EVENT,
             ack=ingest_service_pb2.ACK_STORED if is_stored else ingest_service_pb2.ACK_DURABLE,
         )
-        give_up_at = time.monotonic() + self._patience_s
-        pause_s = _FIRST_PAUSE_S
-        while True:
-            try:
-                return self._send(request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
-            except grpc.RpcError as error:
-                refusal = read_refusal(error)
-            wait_s = pause_s if refusal.retry_after_s is None else refusal.retry_after_s
-            if not refusal.is_worth_waiting or time.monotonic() + wait_s > give_up_at:
-                raise SendError(self._explain(refusal))
-            self._tell_wait(refusal.reason or "no answer", wait_s)
-            time.sleep(wait_s)
-            if refusal.retry_after_s is None:
-                pause_s = min(pause_s * 2, _PAUSE_MAX_S)
+        retrying = Retrying(
+            retry=retry_if_exception(_is_worth_waiting),
+            wait=_Wait(),
+            stop=stop_before_delay(self._patience_s),
+            before_sleep=self._report_wait,
+            reraise=True,
+        )
+        try:
+            return retrying(self._send, request, metadata=self._metadata, timeout=_CALL_TIMEOUT_S)
+        except grpc.RpcError as error:
+            raise SendError(self._explain(read_refusal(error))) from None
+
+    def _report_wait(self, state: RetryCallState) -> None:
+        self._tell_wait(_read_failure(state).reason or "no answer", state.upcoming_sleep)
 
     def _explain(self, refusal: Refusal) -> str:
         if refusal.code in _UNANSWERED and not refusal.reason:
@@ -121,3 +122,28 @@ def read_refusal(error: grpc.RpcError) -> Refusal:
             elif detail.Unpack(retry):
                 retry_after_s = max(retry.retry_delay.ToTimedelta().total_seconds(), 0.01)
     return Refusal(call.code(), call.details() or "", reason, retry_after_s)
+
+
+def _is_worth_waiting(error: BaseException) -> bool:
+    return isinstance(error, grpc.RpcError) and read_refusal(error).is_worth_waiting
+
+
+def _read_failure(state: RetryCallState) -> Refusal:
+    """Read why the last attempt failed."""
+    error = state.outcome.exception() if state.outcome is not None else None
+    assert isinstance(error, grpc.RpcError)  # noqa: S101 - nothing else is retried
+    return read_refusal(error)
+
+
+class _Wait(wait_base):
+    """Waits as long as the server asks to, and longer each time that it says nothing."""
+
+    def __init__(self) -> None:
+        self._unanswered = 0
+
+    def __call__(self, retry_state: RetryCallState) -> float:
+        retry_after_s = _read_failure(retry_state).retry_after_s
+        if retry_after_s is not None:
+            return retry_after_s
+        self._unanswered += 1
+        return min(_FIRST_PAUSE_S * 2.0 ** (self._unanswered - 1), _PAUSE_MAX_S)
