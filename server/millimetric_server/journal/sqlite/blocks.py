@@ -6,7 +6,6 @@ What other rooms see of that are names of entries. A block is in flight while `i
 import time
 from collections.abc import Collection, Sequence
 from sqlite3 import Connection
-from typing import Any
 
 import uuid_utils
 
@@ -19,7 +18,7 @@ from millimetric_server.journal.sqlite.admission import Admission
 from millimetric_server.journal.sqlite.connection import Reader
 from millimetric_server.journal.sqlite.leadership import Leaders, check_lead
 from millimetric_server.journal.sqlite.ledger import add_to_ledger
-from millimetric_server.journal.sqlite.writer_thread import WriterThread
+from millimetric_server.journal.sqlite.writer_thread import Transactor
 
 _POSITION = "SELECT loaded, inflight FROM loader_position"
 
@@ -61,7 +60,7 @@ class Blocks:
         self,
         connection: Connection,
         reader: Reader,
-        writer: "WriterThread[Any]",
+        writer: Transactor,
         leaders: Leaders,
         admission: Admission,
     ) -> None:

@@ -17,7 +17,7 @@ from millimetric_server.journal.sqlite.connection import Reader
 from millimetric_server.journal.sqlite.leadership import check_lead
 from millimetric_server.journal.sqlite.ledger import add_to_ledger
 from millimetric_server.journal.sqlite.lookups import Lookups
-from millimetric_server.journal.sqlite.writer_thread import WriterThread
+from millimetric_server.journal.sqlite.writer_thread import Transactor
 
 _COLUMNS = (
     "erasure_id, project_id, user_id, anonymous_id, state, requested_at, completed_at, plan, rows_removed, residual"
@@ -28,7 +28,7 @@ class SqliteErasures:
     """All erasures of this server's journal."""
 
     def __init__(
-        self, reader: Reader, writer: "WriterThread[Any]", lookups: Lookups, check_accepting: Callable[[], None]
+        self, reader: Reader, writer: Transactor, lookups: Lookups, check_accepting: Callable[[], None]
     ) -> None:
         self._reader = reader
         self._writer = writer

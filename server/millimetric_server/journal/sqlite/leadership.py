@@ -3,14 +3,13 @@
 import threading
 import time
 from sqlite3 import Connection
-from typing import Any
 
 import uuid_utils
 
 from millimetric_server.journal.blocks import Leadership
 from millimetric_server.journal.errors import LeadershipLostError
 from millimetric_server.journal.sqlite.connection import Reader
-from millimetric_server.journal.sqlite.writer_thread import WriterThread
+from millimetric_server.journal.sqlite.writer_thread import Transactor
 
 # Beside the schema's versions, as the identity. The epoch is empty once somebody has resigned.
 _TABLE = "CREATE TABLE IF NOT EXISTS leadership (id INTEGER PRIMARY KEY CHECK (id = 1), epoch TEXT NOT NULL)"
@@ -31,7 +30,7 @@ def check_lead(connection: Connection, lead: Leadership) -> None:
 class Leaders:
     """Gives the right to load to one name at a time."""
 
-    def __init__(self, reader: Reader, writer: "WriterThread[Any]") -> None:
+    def __init__(self, reader: Reader, writer: Transactor) -> None:
         self._reader = reader
         self._writer = writer
         self._lock = threading.Lock()

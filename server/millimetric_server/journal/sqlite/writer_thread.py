@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from millimetric_server.journal.errors import JournalError, JournalUnavailableError
 from millimetric_server.process.workers import Worker, WorkerDiedError, complete, fail, make_promise
@@ -22,6 +22,13 @@ _GROUP_MAX = 256
 _RETRY_AFTER_S = 1.0
 # What SQLite raises for the disk's sake. Any other error is one of a piece of work, and fails no other.
 _DISK_ERRORS = (sqlite3.OperationalError, sqlite3.DatabaseError)
+
+
+class Transactor(Protocol):
+    """What changes the journal in transactions."""
+
+    def transact(self, action: Callable[[sqlite3.Connection], Result]) -> "Future[Result]":
+        """Run the action in a transaction; see WriterThread.transact."""
 
 
 @dataclass(slots=True, eq=False)
