@@ -4,16 +4,12 @@ from google.api import annotations_pb2
 
 from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import RpcSpec, Streaming
-from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX
+from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX, list_limits
+from millimetric_server.api.options import read_limits
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
-from millimetric_server.reads.bounds import VALUE_CHARS_MAX
 from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
-from millimetric_server.reads.filters import FILTERS_MAX, VALUES_CHARS_MAX, VALUES_MAX
-from millimetric_server.reads.funnel import FUNNEL_LIMIT, STEPS, WINDOW_SECONDS
-from millimetric_server.reads.query import QUERY_LIMIT
-from millimetric_server.reads.retention import COHORTS_MAX, PERIODS
-from millimetric_server.reads.sources import SOURCES_LIMIT
-from millimetric_server.reads.stats import BUCKETS_MAX, STATS_LIMIT
+from millimetric_server.reads.retention import COHORTS_MAX
+from millimetric_server.reads.stats import BUCKETS_MAX
 from repo.doc_files import read_doc, read_section, read_table, split_list
 from support.rpcs import RPCS
 
@@ -74,22 +70,30 @@ def test_the_answers_of_funnel_and_retention_are_the_fields_of_their_rows() -> N
 
 
 def test_limits_of_reads_are_told() -> None:
-    limits = (("Query", QUERY_LIMIT), ("Stats", STATS_LIMIT), ("Sources", SOURCES_LIMIT), ("Funnel", FUNNEL_LIMIT))
-    for name, (default, largest) in limits:
-        assert f"1 to {largest}; default {default}" in _read_meaning(name, "limit")
-    fewest, most = STEPS
-    assert _read_meaning("Funnel", "steps").startswith(f"{fewest} to {most} steps")
-    default, largest = WINDOW_SECONDS
-    assert f"1 to {largest} ({largest // 86_400} days); default {default}" in _read_meaning("Funnel", "window_seconds")
-    default, largest = PERIODS
-    assert f"1 to {largest}; default {default}" in _read_meaning("Retention", "periods")
+    for name, field in (("Query", "limit"), ("Stats", "limit"), ("Sources", "limit"), ("Funnel", "limit")):
+        assert _tell_numbers(name, field) in _read_meaning(name, field)
+    assert _tell_numbers("Retention", "periods") in _read_meaning("Retention", "periods")
+    window = list_limits(query_service_pb2.FunnelRequest)["window_seconds"]
+    told = f"1 to {window.value_max} ({window.value_max // 86_400} days); default {window.value_absent}"
+    assert told in _read_meaning("Funnel", "window_seconds")
+    steps = list_limits(query_service_pb2.FunnelRequest)["steps"]
+    assert _read_meaning("Funnel", "steps").startswith(f"{steps.items_min} to {steps.items_max} steps")
     told = " ".join(read_section(_REST, "Limits of reads").split())
     assert f"more than {BUCKETS_MAX:,} buckets" in told
     assert f"more than {COHORTS_MAX} cohorts" in told
-    filters = " ".join(read_section(_REST, "Filters").split())
-    assert f"at most {FILTERS_MAX} filters" in filters
-    assert f"at most {VALUE_CHARS_MAX} characters" in filters
-    assert f"at most {VALUES_MAX:,} values of {VALUES_CHARS_MAX:,} characters together" in filters
+
+
+def test_limits_of_filters_are_told_and_the_same_for_every_read() -> None:
+    told = " ".join(read_section(_REST, "Filters").split())
+    messages = query_service_pb2.DESCRIPTOR.message_types_by_name.values()
+    filters = [field for message in messages for field in message.fields if field.name == "filter"]
+    assert len(filters) == 4
+    (count,) = {read_limits(field.GetOptions()).items_max for field in filters}
+    assert f"at most {count} filters" in told
+    column, values = (list_limits(query_service_pb2.Filter)[name] for name in ("column", "values"))
+    assert column.chars_max == values.chars_max
+    assert f"at most {column.chars_max} characters" in told
+    assert f"at most {values.items_max:,} values of {values.total_chars_max:,} characters together" in told
 
 
 def test_what_a_read_may_take_is_told() -> None:
@@ -118,6 +122,11 @@ def test_default_rate_limits_are_told() -> None:
     told = "Track and Identify 50 a second with bursts of 200, Batch 5 a second with bursts of 20"
     assert told in " ".join(read_section(_REST, "Rate limits").split())
     assert DEFAULT_RATE_LIMITS.startswith("track=50/200,identify=50/200,batch=5/20,")
+
+
+def _tell_numbers(rpc: str, field: str) -> str:
+    limits = list_limits(getattr(query_service_pb2, f"{rpc}Request"))[field]
+    return f"{limits.value_min} to {limits.value_max}; default {limits.value_absent}"
 
 
 def _read_meaning(rpc: str, parameter: str) -> str:

@@ -1,10 +1,12 @@
-"""What the parameters that several reads share may be: ranges, numbers, texts, time zones."""
+"""Checks that several reads share, of ranges, numbers, texts and time zones. What fits is said by the protos."""
 
+from collections.abc import Mapping
+
+from millimetric.v1.options_pb2 import FieldLimits
 from millimetric_server.api.errors import invalid_params
-from millimetric_server.api.limits import CHARS_MAX
 from millimetric_server.reads.time_zones import DAY_US, find_zone
 
-VALUE_CHARS_MAX = 2048
+Limits = Mapping[str, FieldLimits]  # of a request's fields, by name
 _DEFAULT_DAYS = 30
 
 
@@ -22,16 +24,13 @@ def begin_range(start: int | None, end: int | None, now_us: int) -> int:
     return last // DAY_US * DAY_US - _DEFAULT_DAYS * DAY_US
 
 
-def check_number(number: int | None, bounds: tuple[int, int], field: str = "limit") -> int:
-    """Fill in the default of a number. Raises AppError invalid_params where it is not 1 to the largest.
-
-    `bounds` are the default and the largest.
-    """
-    default, largest = bounds
+def check_number(field: str, number: int | None, limits: Limits) -> int:
+    """Check a number, and fill it in where it is absent. Raises AppError invalid_params."""
+    bounds = limits[field]
     if number is None:
-        return default
-    if not 1 <= number <= largest:
-        raise invalid_params(field, f"must be 1 to {largest}")
+        return bounds.value_absent
+    if not bounds.value_min <= number <= bounds.value_max:
+        raise invalid_params(field, f"must be {bounds.value_min} to {bounds.value_max}")
     return number
 
 
@@ -45,13 +44,9 @@ def check_timezone(name: str | None) -> str:
         raise invalid_params("timezone", "must be an IANA name, such as Europe/Berlin") from None
 
 
-def check_text(field: str, text: str, chars_max: int) -> None:
-    """Raises AppError invalid_params for a text that is too long or holds a NUL."""
+def check_text(field: str, text: str | None, chars_max: int) -> str:
+    """Check a text; an absent one is empty. Raises AppError invalid_params if it is too long or holds a NUL."""
+    text = text or ""
     if len(text) > chars_max or "\0" in text:
         raise invalid_params(field, f"must have at most {chars_max} characters and no NUL")
-
-
-def check_event_name(field: str, name: str | None) -> str:
-    """Check the name of an event; an absent one is empty. Raises AppError invalid_params."""
-    check_text(field, name or "", CHARS_MAX["event"])
-    return name or ""
+    return text

@@ -3,16 +3,19 @@
 import re
 from collections.abc import Sequence
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import Filter, FilterOp, Instant
-from millimetric_server.reads.bounds import VALUE_CHARS_MAX, check_text
+from millimetric_server.reads.bounds import check_text
 from millimetric_server.reads.columns import COLUMNS
 from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.property_filters import OPERATORS, compare_property
 
-FILTERS_MAX = 20
-# Of one filter: a ClickHouse server takes 128 KiB a parameter, and a character may become four bytes.
-VALUES_MAX, VALUES_CHARS_MAX = 1000, 16_384
+_FILTERS_MAX = list_limits(query_service_pb2.QueryRequest)["filter"].items_max
+# A ClickHouse server takes 128 KiB a parameter, and a character may become four bytes.
+_LIMITS = list_limits(query_service_pb2.Filter)
+_COLUMN, _VALUES = _LIMITS["column"], _LIMITS["values"]
 _PROPERTY = re.compile(r"properties\.([^\s.][^.]*(?:\.[^.]+)*)", re.DOTALL)
 _PATH_PARTS_MAX = 10
 
@@ -23,8 +26,8 @@ class _FilterError(ValueError):
 
 def add_filters(conditions: Conditions, filters: Sequence[Filter], field: str = "filter") -> None:
     """Check filters and add each as a condition. Raises AppError invalid_params that names the field."""
-    if len(filters) > FILTERS_MAX:
-        raise invalid_params(field, f"at most {FILTERS_MAX} filters")
+    if len(filters) > _FILTERS_MAX:
+        raise invalid_params(field, f"at most {_FILTERS_MAX} filters")
     for one in filters:
         _check_size(one, field)
     try:
@@ -35,11 +38,12 @@ def add_filters(conditions: Conditions, filters: Sequence[Filter], field: str = 
 
 
 def _check_size(one: Filter, field: str) -> None:
-    for text in (one.column, *one.values):
-        check_text(field, text, VALUE_CHARS_MAX)
-    if len(one.values) > VALUES_MAX or sum(map(len, one.values)) > VALUES_CHARS_MAX:
-        message = f"`in` takes at most {VALUES_MAX:,} values of {VALUES_CHARS_MAX:,} characters together"
-        raise invalid_params(field, message)
+    check_text(field, one.column, _COLUMN.chars_max)
+    for text in one.values:
+        check_text(field, text, _VALUES.chars_max)
+    if len(one.values) > _VALUES.items_max or sum(map(len, one.values)) > _VALUES.total_chars_max:
+        most = f"{_VALUES.items_max:,} values of {_VALUES.total_chars_max:,} characters together"
+        raise invalid_params(field, f"`in` takes at most {most}")
 
 
 def _add_filter(conditions: Conditions, one: Filter) -> None:

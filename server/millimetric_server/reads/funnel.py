@@ -7,20 +7,21 @@ from typing import Any
 import msgspec
 from msgspec import UNSET
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import FunnelRequest, FunnelResponse, FunnelRow, FunnelStep
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range
+from millimetric_server.reads.bounds import begin_range, check_number, check_range, check_text
 from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
 from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
-FUNNEL_LIMIT = (10, 100)  # default, largest
-WINDOW_SECONDS = (86_400, 366 * 86_400)
-STEPS = (2, 10)  # fewest, most
+_LIMITS = list_limits(query_service_pb2.FunnelRequest)
+_STEPS, _STEP = _LIMITS["steps"], list_limits(query_service_pb2.FunnelStep)
 _MICROSECONDS = 1_000_000
 
 
@@ -39,9 +40,8 @@ def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
     """Check a Funnel. Raises AppError invalid_params, invalid_group_by."""
     if request.group_by:
         check_group_columns((request.group_by,))
-    fewest, most = STEPS
-    if not fewest <= len(request.steps) <= most:
-        raise invalid_params("steps", f"must be {fewest} to {most}")
+    if not _STEPS.items_min <= len(request.steps) <= _STEPS.items_max:
+        raise invalid_params("steps", f"must be {_STEPS.items_min} to {_STEPS.items_max}")
     conditions = Conditions()
     matches = tuple(
         _match_step(step, conditions.parameters, f"steps[{number}]") for number, step in enumerate(request.steps)
@@ -56,9 +56,9 @@ def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
         conditions,
         events,
         matches,
-        check_number(request.window_seconds, WINDOW_SECONDS, "window_seconds"),
+        check_number("window_seconds", request.window_seconds, _LIMITS),
         request.group_by or "",
-        check_number(request.limit, FUNNEL_LIMIT),
+        check_number("limit", request.limit, _LIMITS),
     )
 
 
@@ -74,7 +74,7 @@ async def funnel(call: Call, plan: FunnelPlan, deps: ReadDeps) -> FunnelResponse
 
 def _match_step(step: FunnelStep, parameters: dict[str, Any], field: str) -> str:
     """Write the condition for an event to meet the step; its values are added to the parameters."""
-    if not check_event_name(f"{field}.event", step.event):
+    if not check_text(f"{field}.event", step.event, _STEP["event"].chars_max):
         raise invalid_params(f"{field}.event", "is required")
     conditions = Conditions(parameters=parameters)
     conditions.require("event", "=", step.event)

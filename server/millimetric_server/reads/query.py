@@ -9,18 +9,19 @@ from typing import Any
 import msgspec
 from msgspec.structs import fields
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
-from millimetric_server.api.limits import CHARS_MAX
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import ExportRequest, Instant, QueryRequest, QueryResponse, StoredEvent
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.bounds import VALUE_CHARS_MAX, check_number, check_range, check_text
+from millimetric_server.reads.bounds import check_number, check_range, check_text
 from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.store.statements import read_statement
 
-QUERY_LIMIT = (100, 1000)  # default, largest
+_LIMITS = list_limits(query_service_pb2.QueryRequest)
 _MAC_BYTES = 12
 PAGE_BYTES_MAX = 3 * 1024 * 1024  # gRPC's clients take 4 MiB unless told otherwise
 _ROW_BYTES = 500  # names, lengths, times
@@ -38,7 +39,7 @@ class QueryPlan(msgspec.Struct, frozen=True):
 
 def validate_query(request: QueryRequest, _call: Call) -> QueryPlan:
     """Check a Query. Raises AppError invalid_params."""
-    return QueryPlan(select_events(request), check_number(request.limit, QUERY_LIMIT), request.page_token or "")
+    return QueryPlan(select_events(request), check_number("limit", request.limit, _LIMITS), request.page_token or "")
 
 
 def select_events(request: QueryRequest | ExportRequest) -> Conditions:
@@ -47,8 +48,7 @@ def select_events(request: QueryRequest | ExportRequest) -> Conditions:
     conditions = Conditions()
     conditions.require_range("timestamp", request.from_, request.to)
     for name in ("event", "source", "medium", "user_id", "anonymous_id"):
-        if value := getattr(request, name):
-            check_text(name, value, CHARS_MAX.get(name, VALUE_CHARS_MAX))
+        if value := check_text(name, getattr(request, name), _LIMITS[name].chars_max):
             conditions.require(name, "=", value)
     add_filters(conditions, request.filter)
     return conditions

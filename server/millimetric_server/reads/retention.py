@@ -6,17 +6,19 @@ from typing import Any
 
 import msgspec
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import EPOCH, Period, RetentionRequest, RetentionResponse, RetentionRow
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.bounds import check_event_name, check_number, check_range, check_timezone
+from millimetric_server.reads.bounds import check_number, check_range, check_text, check_timezone
 from millimetric_server.reads.conditions import Conditions, clamp_time
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import find_zone
 from millimetric_server.store.statements import read_statement
 
-PERIODS = (7, 90)  # default, largest
+_LIMITS = list_limits(query_service_pb2.RetentionRequest)
 COHORTS_MAX = 400
 _FIRST_DAYS = {
     Period.DAY: "toDate(timestamp, {timezone:String})",
@@ -49,11 +51,11 @@ class RetentionPlan(msgspec.Struct, frozen=True):
 
 def validate_retention(request: RetentionRequest, call: Call) -> RetentionPlan:
     """Check a Retention. Raises AppError invalid_params."""
-    first_event = check_event_name("first_event", request.first_event)
-    return_event = check_event_name("return_event", request.return_event)
+    first_event = check_text("first_event", request.first_event, _LIMITS["first_event"].chars_max)
+    return_event = check_text("return_event", request.return_event, _LIMITS["return_event"].chars_max)
     check_range(request.from_, request.to)
     timezone = check_timezone(request.timezone)
-    periods = check_number(request.periods, PERIODS, "periods")
+    periods = check_number("periods", request.periods, _LIMITS)
     period = request.period if request.period is not Period.UNSPECIFIED else Period.DAY
     to_us = call.received_at if request.to is None else request.to
     from_us = _begin_range(to_us, period, periods, timezone) if request.from_ is None else request.from_

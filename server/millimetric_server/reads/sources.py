@@ -3,7 +3,9 @@
 import msgspec
 from msgspec import UNSET
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import Breakdown, SourcesRequest, SourcesResponse, SourcesRow
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import begin_range, check_number, check_range
@@ -12,7 +14,7 @@ from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import DAY_US
 from millimetric_server.store.statements import read_statement
 
-SOURCES_LIMIT = (50, 200)  # default, largest
+_LIMITS = list_limits(query_service_pb2.SourcesRequest)
 # An entry channel is the source with its length before it, and the medium.
 _COLUMNS = {
     "source": "substring(entry_channel, 5, source_bytes)",
@@ -37,7 +39,7 @@ def validate_sources(request: SourcesRequest, call: Call) -> SourcesPlan:
         begin_range(request.from_, request.to, call.received_at),
         request.to,
         request.breakdown,
-        check_number(request.limit, SOURCES_LIMIT),
+        check_number("limit", request.limit, _LIMITS),
         request.include_bots,
     )
 

@@ -10,11 +10,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET
 
+from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import invalid_params
+from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import Interval, Metric, StatsRequest, StatsResponse, StatsRow
 from millimetric_server.api.pending import Pending
-from millimetric_server.reads.bounds import begin_range, check_event_name, check_number, check_range, check_timezone
+from millimetric_server.reads.bounds import begin_range, check_number, check_range, check_text, check_timezone
 from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
 from millimetric_server.reads.conditions import Conditions, clamp_time, write_day
 from millimetric_server.reads.deps import ReadDeps
@@ -23,7 +25,7 @@ from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_
 from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.statements import read_statement
 
-STATS_LIMIT = (100, 1000)  # default, largest
+_LIMITS = list_limits(query_service_pb2.StatsRequest)
 BUCKETS_MAX = 10_000
 
 
@@ -82,7 +84,7 @@ def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
     check_group_columns(request.group_by)
     if len(set(request.group_by)) != len(request.group_by):
         raise invalid_params("group_by", "names a column twice")
-    event = check_event_name("event", request.event)
+    event = check_text("event", request.event, _LIMITS["event"].chars_max)
     check_range(request.from_, request.to)
     from_us = begin_range(request.from_, request.to, call.received_at)
     _check_buckets(from_us, call.received_at if request.to is None else request.to, request.interval)
@@ -101,7 +103,7 @@ def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
         tuple(request.group_by),
         request.interval,
         timezone,
-        check_number(request.limit, STATS_LIMIT),
+        check_number("limit", request.limit, _LIMITS),
     )
 
 
