@@ -71,6 +71,10 @@ class Description:
         """Read what a method is beyond its messages: an RpcOptions."""
         return self.read_option(method.GetOptions(), f"{PACKAGE}.rpc")
 
+    def find_message(self, name: str) -> Descriptor:
+        """Find a message of the package."""
+        return self.pool.FindMessageTypeByName(f"{PACKAGE}.{name}")
+
     def find_enum(self, name: str) -> EnumDescriptor:
         """Find an enum of the package."""
         return self.pool.FindEnumTypeByName(f"{PACKAGE}.{name}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docs.generator.described import Description
 from docs.generator.reference import render_reference
-from docs.generator.tables import render_methods, render_reasons, render_routes
+from docs.generator.tables import render_columns, render_methods, render_reasons, render_routes
 
 Render = Callable[[Description], str]
 _WHOLE: tuple[tuple[str, Render], ...] = (("docs/api/reference.md", render_reference),)
@@ -14,6 +14,7 @@ _WHOLE: tuple[tuple[str, Render], ...] = (("docs/api/reference.md", render_refer
 _BLOCKS: tuple[tuple[str, str, Render], ...] = (
     ("docs/api/errors.md", "reasons", render_reasons),
     ("docs/api/rest.md", "routes", render_routes),
+    ("docs/api/rest.md", "columns", render_columns),
     ("docs/api/grpc.md", "methods", render_methods),
 )
 

@@ -4,10 +4,17 @@ from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 
 from docs.generator.described import PACKAGE, Description
-from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import MethodOptions
 
 _PREFIX = "ERROR_REASON_"
+# What the type of a stored event's field is called, by its scalar type or its message.
+_COLUMN_TYPES = {
+    FieldDescriptor.TYPE_STRING: "text",
+    FieldDescriptor.TYPE_BOOL: "true or false",
+    "google.protobuf.Timestamp": "time",
+    "google.protobuf.Struct": "JSON object",
+}
 
 
 def render_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -55,6 +62,22 @@ def render_methods(described: Description) -> str:
         for method in described.list_methods()
     ]
     return render_table(("RPC", "Keys", "Rate limit", "Side effects"), rows)
+
+
+def render_columns(described: Description) -> str:
+    """Write what a stored event has, and by which name each column can be grouped by."""
+    event, row = described.find_message("StoredEvent"), described.find_message("StatsRow")
+    groups = {field.name.removesuffix("_name"): field.name for field in row.fields}
+    rows = [
+        (
+            f"`{field.name}`",
+            _COLUMN_TYPES[field.message_type.full_name if field.message_type else field.type],
+            f"`{groups[field.name]}`" if field.name in groups else "",
+            described.comments[f"{event.full_name}.{field.name}"].removesuffix("."),
+        )
+        for field in event.fields
+    ]
+    return render_table(("Column", "Type", "Group by", "Meaning"), rows)
 
 
 def list_keys(described: Description, method: MethodDescriptor) -> str:

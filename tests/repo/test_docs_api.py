@@ -5,12 +5,13 @@ from google.api import annotations_pb2
 from millimetric.v1 import event_pb2, ingest_service_pb2, options_pb2, privacy_service_pb2, query_service_pb2
 from millimetric_server.api.call import RpcSpec, Streaming
 from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIES_BYTES_MAX, list_limits
+from millimetric_server.api.messages import StoredEvent
 from millimetric_server.api.options import read_limits
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
 from millimetric_server.reads.retention import COHORTS_MAX
 from millimetric_server.reads.stats import BUCKETS_MAX
-from repo.doc_files import read_doc, read_section, read_table, split_list
+from repo.doc_files import read_section, read_table, split_list
 from support.rpcs import RPCS
 
 _REST = "docs/api/rest.md"
@@ -109,13 +110,12 @@ def test_what_a_read_may_take_is_told() -> None:
 
 
 def test_columns_of_filters_and_groups_are_told() -> None:
-    filters = " ".join(read_section(_REST, "Filters").split())
-    text = [name for name, kind in COLUMNS.items() if kind == "String"]
-    others = [name for name, kind in COLUMNS.items() if kind != "String"]
-    assert f"Columns of text take every op: {', '.join(text)}." in filters
-    assert f"take the six comparisons: {', '.join(others)}." in filters
-    assert ", ".join(GROUP_COLUMNS) in read_section(_REST, "Stats")
-    assert ", ".join(GROUP_COLUMNS) in read_doc("docs/glossary.md")
+    rows = read_table(_REST, "Column")
+    words = {"String": "text", "DateTime": "time", "Bool": "true or false"}
+    types = {row["Column"]: row["Type"] for row in rows}
+    assert types == {name: words[kind] for name, kind in COLUMNS.items()} | {"properties": "JSON object"}
+    assert tuple(types) == StoredEvent.__struct_fields__
+    assert {row["Group by"]: row["Column"] for row in rows if row["Group by"]} == GROUP_COLUMNS
 
 
 def test_default_rate_limits_are_told() -> None:

@@ -23,7 +23,7 @@ from millimetric_server.journal.sqlite.blocks import Blocks
 from millimetric_server.journal.sqlite.erasures import SqliteErasures
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.rollups import ROLLUPS, read_rollup_statement
+from millimetric_server.store.rollups import ROLLUPS, build_rollup_statement
 from millimetric_server.store.statements import read_statement
 
 INGESTION_POINTS = (
@@ -192,7 +192,7 @@ def _watch_inserts(passes: _Passes) -> None:
 
 def _watch_commands(passes: _Passes) -> None:
     deletion, _ = read_statement("forget.delete_events").split("%MATCH%")
-    inserts = [read_rollup_statement("rebuild.insert", rollup) for rollup in ROLLUPS]
+    inserts = [build_rollup_statement("rebuild.insert", rollup) for rollup in ROLLUPS]
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def command(store: ClickHouse, statement: str, *values: Any, **named: Any) -> None:

@@ -14,7 +14,7 @@ from millimetric_server.store.rollups import (
     ROLLUPS,
     SESSIONS,
     WAIT_FOR_DELETION,
-    read_rollup_statement,
+    build_rollup_statement,
     rebuild,
     split_ids,
 )
@@ -83,7 +83,7 @@ def _make_plan(store: ClickHouse, erasure: Erasure) -> ErasurePlan:
 def _count_rollups(store: ClickHouse, project_id: str, plan: ErasurePlan) -> dict[str, int]:
     counts = {}
     for rollup in ROLLUPS:
-        statement = read_rollup_statement("forget.count", rollup)
+        statement = build_rollup_statement("forget.count", rollup)
         ids = plan.sessions if rollup is SESSIONS else plan.days
         found = (store.query(statement, {"project": project_id, rollup.part: chunk}) for chunk in split_ids(ids))
         counts[rollup.table] = sum(count for ((count,),) in found)

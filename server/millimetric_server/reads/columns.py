@@ -1,46 +1,29 @@
-"""What reads know of a stored event's columns: which of them can be filtered and grouped by."""
+"""The columns of stored events as reads know them: what StoredEvent and StatsRow say, as SQL."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec.structs import fields
 
 from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import Instant, StatsRow, StoredEvent
 
-# What may be filtered, by its ClickHouse type.
-COLUMNS: Mapping[str, str] = dict.fromkeys(
-    (
-        "event",
-        "event_id",
-        "anonymous_id",
-        "user_id",
-        "session_id",
-        "url",
-        "path",
-        "referrer",
-        "source",
-        "medium",
-        "campaign",
-        "source_confidence",
-        "source_rule_id",
-        "rule_set",
-        "country",
-        "device_type",
-        "browser",
-        "os",
-        "ip_hash",
-    ),
-    "String",
-) | {"timestamp": "DateTime", "received_at": "DateTime", "is_bot": "Bool"}
-# Group columns as callers name them, and as the tables do.
-GROUP_COLUMNS = {
-    "event_name": "event",
-    "source": "source",
-    "medium": "medium",
-    "campaign": "campaign",
-    "country": "country",
-    "device_type": "device_type",
-    "browser": "browser",
-    "os": "os",
-    "path": "path",
+# What may be filtered, by its ClickHouse type. Properties are asked for one by one.
+_TYPES: Mapping[Any, str] = {str: "String", Instant: "DateTime", bool: "Bool"}
+COLUMNS: Mapping[str, str] = {
+    field.name: _TYPES[field.type] for field in fields(StoredEvent) if field.name != "properties"
 }
+TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
+# Group columns as callers name them, and as the tables do.
+GROUP_COLUMNS: Mapping[str, str] = {
+    field.name: "event" if field.name == "event_name" else field.name
+    for field in fields(StatsRow)
+    if field.name not in ("bucket", "value")
+}
+# A StoredEvent's fields in their order, with times as microseconds.
+SELECTED = ", ".join(
+    f"toUnixTimestamp64Micro({field.name})" if field.type is Instant else field.name for field in fields(StoredEvent)
+)
 
 
 def check_group_columns(columns: Sequence[str]) -> None:

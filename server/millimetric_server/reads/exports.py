@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from millimetric_server.api.messages import ExportFormat, StoredEvent
+from millimetric_server.reads.columns import COLUMNS, TEXTS
 from millimetric_server.reads.conditions import Conditions
 from millimetric_server.store.cancellation import Cancellation
 from millimetric_server.store.clickhouse import ClickHouse
@@ -23,28 +24,13 @@ from millimetric_server.store.statements import read_statement
 PAGE_ROWS_MAX = 10_000
 PAGE_BYTES_MAX = 4_000_000  # of values: as JSON it is about twice as much
 PIECE_BYTES = 256 * 1024
+_TEXT_BYTES = " + ".join(f"length({name})" for name in TEXTS)
 _FORMATS = {ExportFormat.NDJSON: "JSONEachRow", ExportFormat.CSV: "CSV"}
 _PARQUET_END = b"PAR1"
 # RFC 3339 with as many digits of a second as are needed, as Instant.to_text writes it.
 _TEXT_OF_TIME = (
     "concat(replaceOne(substring(toString({0}), 1, multiIf(toUnixTimestamp64Micro({0}) % 1000000 = 0, 19, "
     "toUnixTimestamp64Micro({0}) % 1000 = 0, 23, 26)), ' ', 'T'), 'Z')"
-)
-_TIMES = ("timestamp", "received_at")
-# Columns whose values are words of ours, or begin with a brace.
-_OWN_WORDS = frozenset(
-    [
-        "properties",
-        "source_confidence",
-        "source_rule_id",
-        "rule_set",
-        "country",
-        "device_type",
-        "browser",
-        "os",
-        "is_bot",
-        "ip_hash",
-    ]
 )
 # A spreadsheet program takes a cell of a CSV file for a formula when it begins so, behind quotes and whatever white or
 # invisible it strips; the wide forms are for those set to Chinese, Japanese or Korean. A quote in front makes it text.
@@ -169,6 +155,7 @@ def _finish(name: str, selection: Selection, conditions: Conditions) -> str:
     return (
         read_statement(name)
         .replace("%COLUMNS%", _write_columns(selection.format))
+        .replace("%TEXT_BYTES%", _TEXT_BYTES)
         .replace("%CONDITIONS%", conditions.sql)
         .replace("%TAG%", selection.tag)
     )
@@ -178,9 +165,10 @@ def _finish(name: str, selection: Selection, conditions: Conditions) -> str:
 def _write_columns(written: ExportFormat) -> str:
     columns = []
     for name in StoredEvent.__struct_fields__:
-        if name in _TIMES:
-            columns.append(name if written is ExportFormat.PARQUET else f"{_TEXT_OF_TIME.format(name)} AS {name}")
-        elif name not in _OWN_WORDS and written is ExportFormat.CSV:
+        kind = COLUMNS.get(name)  # none of properties, which begin with a brace
+        if kind == "DateTime" and written is not ExportFormat.PARQUET:
+            columns.append(f"{_TEXT_OF_TIME.format(name)} AS {name}")
+        elif kind == "String" and written is ExportFormat.CSV:
             columns.append(f"if(match({name}, '{_FORMULA_SQL}'), concat(char(39), {name}), {name}) AS {name}")
         else:
             columns.append(name)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from msgspec.structs import fields
 
 from millimetric.v1 import query_service_pb2
 from millimetric_server.api.call import Call
@@ -16,6 +15,7 @@ from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import ExportRequest, Instant, QueryRequest, QueryResponse, StoredEvent
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import check_number, check_range, check_text
+from millimetric_server.reads.columns import SELECTED, TEXTS
 from millimetric_server.reads.conditions import Conditions
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
@@ -26,7 +26,6 @@ _MAC_BYTES = 12
 PAGE_BYTES_MAX = 3 * 1024 * 1024  # gRPC's clients take 4 MiB unless told otherwise
 _ROW_BYTES = 500  # names, lengths, times
 _VALUE_BYTES = 12  # a number of a Struct takes 9 bytes, and its place in a list or an object a few more
-_TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
 
 
 class QueryPlan(msgspec.Struct, frozen=True):
@@ -62,7 +61,7 @@ async def query(call: Call, plan: QueryPlan, deps: ReadDeps) -> QueryResponse:
         _require_after(conditions, *_parse_token(plan.page_token, token_key))
     rows = await Pending(
         deps.store.reads.run(
-            read_statement("query.rows").replace("%CONDITIONS%", conditions.sql),
+            read_statement("query.rows").replace("%COLUMNS%", SELECTED).replace("%CONDITIONS%", conditions.sql),
             {"project": call.project.project_id, "limit": plan.limit + 1, **conditions.parameters},
             call.cancellation,
         )
@@ -102,7 +101,7 @@ def _fill_page(rows: Sequence[Sequence[Any]]) -> list[StoredEvent]:
 
 def estimate_bytes(event: StoredEvent) -> int:
     """The most bytes that an event takes in any answer: as protobuf, where properties are a Struct, or as JSON."""
-    text = "".join([getattr(event, name) for name in _TEXTS]).encode()
+    text = "".join([getattr(event, name) for name in TEXTS]).encode()
     values = sum(map(event.properties.count, ",:{["))
     return _ROW_BYTES + len(text) + _VALUE_BYTES * values + text.count(b'"') + text.count(b"\\")
 

@@ -23,6 +23,7 @@ from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.store.clickhouse import Rows
+from millimetric_server.store.rollups import BY_SOURCE, DAILY, HOURLY
 from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.StatsRequest)
@@ -40,11 +41,10 @@ class _Table(NamedTuple):
     visitor_count: str = "uniqCombined64Merge(14)(visitors)"
 
 
-_BY_SOURCE = frozenset({"source", "medium", "is_bot"})
-_ROLLED_UP = _BY_SOURCE | {"event", "campaign", "country", "device_type", "browser", "os"}
-_SOURCES = _Table("stats.rollup", "source_rollup", "day", _BY_SOURCE)
-_DAYS = _Table("stats.rollup", "daily_rollup", "day", _ROLLED_UP)
-_HOURS = _Table("stats.rollup", "hourly_rollup", "hour", _ROLLED_UP)
+_SOURCES, _DAYS, _HOURS = (
+    _Table("stats.rollup", rollup.table, rollup.time, frozenset(rollup.dimensions))
+    for rollup in (BY_SOURCE, DAILY, HOURLY)
+)
 _EVENTS = _Table("stats.events", "events", "timestamp", None, "count()", "uniqCombined64(14)(visitor)")
 
 _BUCKET_US = {

@@ -31,7 +31,7 @@ _SESSIONS_OF_SPAN = (
     "AND received_at >= fromUnixTimestamp64Micro({received_min:Int64}) "
     "AND received_at <= fromUnixTimestamp64Micro({received_max:Int64}))"
 )
-_ALL_DIMENSIONS = "event, source, medium, campaign, country, device_type, browser, os, is_bot"
+_DIMENSIONS = ("event", "source", "medium", "campaign", "country", "device_type", "browser", "os", "is_bot")
 
 
 class Rollup(NamedTuple):
@@ -41,16 +41,14 @@ class Rollup(NamedTuple):
     part: str  # "days" or "sessions", as statements and their parameters call it
     time: str = ""  # of a roll-up by days: its column of time,
     from_timestamp: str = ""  # what that is of an event,
-    dimensions: str = ""  # and its other columns of the sort key
+    dimensions: tuple[str, ...] = ()  # and its other columns of the sort key
 
 
+DAILY = Rollup("daily_rollup", "days", "day", "toDate(timestamp, 'UTC')", _DIMENSIONS)
+HOURLY = Rollup("hourly_rollup", "days", "hour", "toStartOfHour(timestamp, 'UTC')", _DIMENSIONS)
+BY_SOURCE = Rollup("source_rollup", "days", "day", "toDate(timestamp, 'UTC')", ("source", "medium", "is_bot"))
 SESSIONS = Rollup("sessions", "sessions")
-ROLLUPS = (
-    Rollup("daily_rollup", "days", "day", "toDate(timestamp, 'UTC')", _ALL_DIMENSIONS),
-    Rollup("hourly_rollup", "days", "hour", "toStartOfHour(timestamp, 'UTC')", _ALL_DIMENSIONS),
-    Rollup("source_rollup", "days", "day", "toDate(timestamp, 'UTC')", "source, medium, is_bot"),
-    SESSIONS,
-)
+ROLLUPS = (DAILY, HOURLY, BY_SOURCE, SESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +69,8 @@ class Span:
         return {"project": self.project_id, **{name: getattr(self, name) for name in names}}
 
 
-def read_rollup_statement(name: str, rollup: Rollup, ids: str = "") -> str:
-    """Read sql/<name>_<part>.sql for a roll-up.
+def build_rollup_statement(name: str, rollup: Rollup, ids: str = "") -> str:
+    """Build sql/<name>_<part>.sql for a roll-up.
 
     `ids` is a query in brackets for the parts to work on, as `id`; without it, they are a parameter.
     """
@@ -82,7 +80,7 @@ def read_rollup_statement(name: str, rollup: Rollup, ids: str = "") -> str:
         .replace("%TABLE%", rollup.table)
         .replace("%FROM_TIMESTAMP%", rollup.from_timestamp)
         .replace("%TIME%", rollup.time)
-        .replace("%DIMENSIONS%", rollup.dimensions)
+        .replace("%DIMENSIONS%", ", ".join(rollup.dimensions))
     )
 
 
@@ -189,8 +187,8 @@ def _fill_in(name: str, project_id: str, rollup: Rollup, chosen: Sequence[str] |
     """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
     parameters: dict[str, object] = {"project": project_id}
     if isinstance(chosen, str):
-        return read_rollup_statement(name, rollup, chosen), parameters
-    return read_rollup_statement(name, rollup), parameters | {rollup.part: list(chosen)}
+        return build_rollup_statement(name, rollup, chosen), parameters
+    return build_rollup_statement(name, rollup), parameters | {rollup.part: list(chosen)}
 
 
 def split_ids(ids: Sequence[str]) -> Iterator[list[str]]:
@@ -204,6 +202,6 @@ def _find_wrong_days(store: ClickHouse, rollup: Rollup, span: Span) -> list[str]
 
 
 def _find_wrong_sessions(store: ClickHouse, span: Span) -> list[str]:
-    statement = read_rollup_statement("rebuild.wrong", SESSIONS, _SESSIONS_OF_SPAN)
+    statement = build_rollup_statement("rebuild.wrong", SESSIONS, _SESSIONS_OF_SPAN)
     wrong = [session for (session,) in store.query(statement, span.parameters)]
     return find_lasting(store, span.project_id, SESSIONS, wrong) if wrong else []

@@ -1,5 +1,6 @@
 -- Where does the next page of an export end? At so many rows, or at the one that makes so many bytes.
--- Parameters: project, rows_max, bytes_max, and those of %CONDITIONS%. Reads the sort key backwards from the last end.
+-- Parameters: project, rows_max, bytes_max, and those of %CONDITIONS%. %TEXT_BYTES% is the length of a row's texts.
+-- Reads the sort key backwards from the last end.
 SELECT
     countIf(size_before < {bytes_max:UInt64}) AS rows,
     toUnixTimestamp64Micro(tupleElement(minIf((timestamp, event_id), size_before < {bytes_max:UInt64}) AS page_end, 1)),
@@ -14,8 +15,7 @@ FROM
     (
         SELECT
             timestamp, event_id,
-            length(event) + length(event_id) + length(anonymous_id) + length(user_id) + length(session_id) + length(url)
-            + length(path) + length(referrer) + length(properties) + length(campaign) + 300 AS row_size
+            %TEXT_BYTES% + 100 AS row_size
         FROM events
         WHERE project_id = {project:String} AND %CONDITIONS%
         ORDER BY timestamp DESC, event_id DESC
