@@ -32,99 +32,103 @@ class Settings:
     """The server's settings, as given. Each may be set as MILLIMETRIC_<NAME>; `serve` takes some as flags too."""
 
     host: str = _setting("127.0.0.1", "Address to listen on. 0.0.0.0 opens the server to the network.")
-    grpc_port: int = _setting(50051, "Port of the gRPC door.")
-    http_port: int = _setting(8080, "Port of the HTTP door: REST /v1, Connect and health.")
+    grpc_port: int = _setting(50051, "Port for gRPC.")
+    http_port: int = _setting(8080, "Port for HTTP: REST /v1, Connect and health.")
     metrics_address: str = _setting(
         DEFAULT_METRICS_ADDRESS,
-        "host:port on which /metrics answers without a key. Empty or `off`: nowhere. If the default is taken, the "
-        "server says so and runs without.",
+        "host:port where /metrics answers without a key. Empty or `off`: nowhere. If the default is in use, the "
+        "server logs that and runs without metrics.",
     )
     metrics_token: str = _setting(
         "",
-        "With it, /metrics answers on the HTTP port too, to `Authorization: Bearer <token>`. Empty: it is not there.",
+        "If set, /metrics also answers on the HTTP port, to `Authorization: Bearer <token>`. Empty: it does not.",
     )
     data_dir: str = _setting("./var", "Folder for the journal, the embedded engine, the control database and secrets.")
     clickhouse_url: str = _setting(
         "",
         "chdb:///folder for the embedded engine, or http(s)://user:password@host:port. Empty: embedded, in data_dir.",
     )
-    clickhouse_database: str = _setting("millimetric", "Name of the ClickHouse database; made if missing.")
+    clickhouse_database: str = _setting("millimetric", "Name of the ClickHouse database; created if missing.")
     database_url: str = _setting(
         "",
         "Control database: sqlite:///file or postgresql://user:password@host/name. Empty: SQLite in data_dir.",
     )
     geoip_db: str = _setting(
         "",
-        "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that set-up fetched, if any.",
+        "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that `make setup` fetched, if any.",
     )
-    trusted_proxies: str = _setting("", "Networks whose X-Forwarded-For is believed, such as 10.0.0.0/8,::1.")
+    trusted_proxies: str = _setting("", "Networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8,::1.")
     rate_limits: str = _setting(
         DEFAULT_RATE_LIMITS,
-        "Calls a second / burst, per project and RPC; `name=off` lifts one, `off` lifts all. "
-        "`refused` is for calls that are refused, per key and address.",
+        "Calls a second / burst, per project and RPC; `name=off` removes one limit, `off` all of them. "
+        "`refused` limits refused calls, per key and IP address.",
     )
-    body_bytes_max: int = _setting(16 * 1024 * 1024, "Largest body or message in bytes, also after decompression.")
+    body_bytes_max: int = _setting(
+        16 * 1024 * 1024, "Largest body or message in bytes, before and after decompression."
+    )
     bodies_bytes_max: int = _setting(
         DEFAULT_BYTES,
-        "Bytes of large bodies that may be held at once over HTTP, a quarter of them of one project; "
-        "beyond that `overloaded`.",
+        "Bytes that large HTTP bodies may hold in memory together, a quarter of them for one project; beyond "
+        "that `overloaded`.",
     )
     http_connections_max: int = _setting(
-        2000, "HTTP connections that may be open; beyond that those that wait longest for their callers are closed."
+        2000, "Open HTTP connections; beyond that, those that have waited longest for their callers are closed."
     )
-    http_head_bytes_max: int = _setting(64 * 1024, "Bytes of a request's path and headers; beyond that 431.")
-    http_headers_max: int = _setting(100, "Headers of a request; beyond that 431.")
-    http_head_timeout_s: int = _setting(10, "Seconds in which a request's headers must come, else 408.")
-    http_body_timeout_s: int = _setting(
-        20, "Seconds in which a body must end or bring 16 KiB more, again and again, else 408."
-    )
+    http_head_bytes_max: int = _setting(64 * 1024, "Size of a request's path and headers in bytes; beyond that 431.")
+    http_headers_max: int = _setting(100, "Number of a request's headers; beyond that 431.")
+    http_head_timeout_s: int = _setting(10, "Seconds within which a request's headers must arrive, else 408.")
+    http_body_timeout_s: int = _setting(20, "Seconds within which a body must end or bring another 16 KiB, else 408.")
     http_idle_timeout_s: int = _setting(75, "Seconds that a connection may wait for its next request.")
     journal_max_bytes: int = _setting(
         4 * 1024 * 1024 * 1024,
-        "Bytes of events that may wait for ClickHouse; beyond that writes answer `overloaded`.",
+        "Bytes of events that may wait for ClickHouse; beyond that, writes get `overloaded`.",
     )
     journal_free_bytes_min: int = _setting(
         128 * 1024 * 1024,
-        "Bytes to leave free on the journal's disk; with less room writes answer `overloaded`. 0 is off.",
+        "Bytes to keep free on the journal's disk; with less, writes get `overloaded`. 0 turns this off.",
     )
-    idempotency_window_days: int = _setting(7, "Days in which a repeated event_id counts as the same event; 0 is off.")
-    flush_interval_ms: int = _setting(400, "Milliseconds that events gather before they are loaded into ClickHouse.")
-    block_rows_max: int = _setting(50_000, "Most events loaded into ClickHouse at once.")
-    read_seconds_max: int = _setting(9, "Seconds that one read may take in ClickHouse; longer ones are refused.")
+    idempotency_window_days: int = _setting(
+        7, "Days within which a repeated event_id counts as the same event; 0 turns this off."
+    )
+    flush_interval_ms: int = _setting(
+        400, "Milliseconds for which events are collected before they are loaded into ClickHouse."
+    )
+    block_rows_max: int = _setting(50_000, "Maximum number of events loaded into ClickHouse at once.")
+    read_seconds_max: int = _setting(9, "Seconds that one read may take in ClickHouse; longer reads are stopped.")
     read_memory_bytes_max: int = _setting(2 * 1024**3, "Bytes of ClickHouse's memory that one read may take.")
-    read_rows_max: int = _setting(1_000_000_000, "Rows of ClickHouse's tables that one read may look at.")
+    read_rows_max: int = _setting(1_000_000_000, "Rows that one read may scan in ClickHouse's tables.")
     shutdown_timeout_s: int = _setting(20, "Seconds that a shutdown waits for running calls and for the loader.")
     shutdown_drain_s: int = _setting(
-        0, "Seconds in which a server that was told to end says so to health checks and still takes calls."
+        0, "Seconds for which a server that shuts down fails its health checks but still accepts calls."
     )
-    grpc_threads: int = _setting(40, "Calls that the gRPC door works on at the same time, streams not counted.")
+    grpc_threads: int = _setting(40, "gRPC calls that run at the same time, not counting streams.")
     grpc_streams_max: int = _setting(64, "Streams that may be open at the same time; each takes two threads.")
     grpc_calls_max: int = _setting(
-        4000, "gRPC calls held at the same time, in work or waiting for a thread; beyond that `overloaded`."
+        4000, "gRPC calls that run or wait for a thread at the same time; beyond that `overloaded`."
     )
-    grpc_reflection: str = _setting(
-        "on", "on or off: whether the gRPC door describes its services to anybody who asks."
-    )
+    grpc_reflection: str = _setting("on", "on or off: whether the gRPC port describes its services to anyone who asks.")
     grpc_connection_age_s: int = _setting(
-        0, "Seconds after which a gRPC connection is asked to go, so that balancers spread clients anew. 0 is never."
+        0, "Seconds after which a gRPC connection is asked to close, so that balancers redistribute clients. 0: never."
     )
     grpc_connection_grace_s: int = _setting(
-        300, "Seconds that calls may go on over a gRPC connection that was asked to go."
+        300, "Seconds that running calls may continue on a gRPC connection that was asked to close."
     )
-    reads_max: int = _setting(64, "Reads that may run or wait for their turn at the same time.")
-    reads_running_max: int = _setting(6, "Reads that ClickHouse works on at the same time.")
+    reads_max: int = _setting(64, "Reads that may run or wait at the same time.")
+    reads_running_max: int = _setting(6, "Reads that may run in ClickHouse at the same time.")
     exports_max: int = _setting(4, "Exports that may be open at the same time.")
     stored_waiters_max: int = _setting(128, "Writes with `ack: stored` that may wait for ClickHouse at the same time.")
     project_share_percent: int = _setting(
         50,
-        "Percent of each of these that one project may take while no other takes any, and less when others do. "
-        "100 is no share at all.",
+        "Percent of each of these that one project may take while no other takes any; less when others do. "
+        "100 turns this off.",
     )
-    ip_salt: str = _setting("", "Secret for IP hashes, at least 32 characters. Empty: made in data_dir at first start.")
-    identity_key: str = _setting("", "Secret for derived visitor ids, at least 32 characters. Empty: made in data_dir.")
-    key_pepper: str = _setting(
-        "", "Secret under which API keys are hashed, at least 32 characters. Empty: made in data_dir."
+    ip_salt: str = _setting(
+        "", "Secret for IP hashes, at least 32 characters. Empty: generated in data_dir at the first start."
     )
+    identity_key: str = _setting(
+        "", "Secret for derived visitor ids, at least 32 characters. Empty: generated in data_dir."
+    )
+    key_pepper: str = _setting("", "Secret for hashing API keys, at least 32 characters. Empty: generated in data_dir.")
     log_level: str = _setting("info", "debug, info, warning or error. No level logs an IP address or a key.")
 
     def __post_init__(self) -> None:

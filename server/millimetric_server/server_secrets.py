@@ -38,8 +38,8 @@ def _load_file(path: Path, has_keys: Callable[[], bool]) -> dict[str, str]:
     try:
         if not path.exists() and has_keys():
             raise ConfigError(
-                f"{path} is missing, but the control database has keys, and new secrets would void them all. "
-                "Restore the file from a backup, or give the three secrets by the environment (MILLIMETRIC_IP_SALT, "
+                f"{path} is missing, but the control database has keys, and new secrets would invalidate them all. "
+                "Restore the file from a backup, or provide all secrets through the environment (MILLIMETRIC_IP_SALT, "
                 "MILLIMETRIC_IDENTITY_KEY, MILLIMETRIC_KEY_PEPPER). If they are lost, revoke every key with "
                 "`millimetric key revoke`, start, and create new ones."
             )

@@ -116,7 +116,7 @@ class Serving:
         http.should_exit = True
         doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
         if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:
-            log.warning("calls that take longer are ended")
+            log.warning("ending the calls that take longer")
             await asyncio.to_thread(self._give_up_calls)
         await doors
         sweeping.cancel()
@@ -126,7 +126,7 @@ class Serving:
         drain_s = self._settings.shutdown_drain_s
         if not drain_s or serving.done() or self.dead_worker:
             return
-        log.info("going: calls are taken for %d s more, or until the next signal", drain_s)
+        log.info("draining: calls are accepted for %d s more, or until the next signal", drain_s)
         stop.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), drain_s)
@@ -159,7 +159,7 @@ async def _repeat(every_s: float, look: Callable[[], object], what: str) -> None
         try:
             await asyncio.to_thread(look)
         except Exception:
-            log.exception("%s can't be looked at", what)
+            log.exception("can't check %s", what)
 
 
 @contextlib.contextmanager

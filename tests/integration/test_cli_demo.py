@@ -20,7 +20,7 @@ def rows_of(output: str, title: str) -> list[list[str]]:
 def test_a_month_of_events_is_sent_once_and_shown(server: ServerProcess) -> None:
     code, output, errors = run_cli(server, "demo", "--events", "1500")
     assert code == 0, errors
-    assert "0 were there already" in output
+    assert "0 were already there" in output
     assert "Sending events" in errors
 
     assert len(rows_of(output, "Stats by day")) == 30
@@ -35,7 +35,7 @@ def test_a_month_of_events_is_sent_once_and_shown(server: ServerProcess) -> None
 
     code, again, errors = run_cli(server, "demo", "--events", "1500")
     assert code == 0, errors
-    assert "there already" in again
+    assert "already there" in again
     assert again.partition("Stats by day")[2] == output.partition("Stats by day")[2]
 
     keys = json.loads(run_cli(server, "key", "list", "--project", "demo", "--json")[1])

@@ -12,8 +12,8 @@ def test_a_running_server_is_found_healthy(server: ServerProcess) -> None:
     assert code == 0, errors
     checks = {one["check"]: one for one in json.loads(output)["checks"]}
     assert {name for name, one in checks.items() if one["verdict"] == "fail"} == set()
-    assert "a Millimetric answers" in checks["gRPC port"]["told"]
-    assert "a Millimetric answers" in checks["HTTP port"]["told"]
+    assert "a Millimetric server answers" in checks["gRPC port"]["told"]
+    assert "a Millimetric server answers" in checks["HTTP port"]["told"]
     assert "in use by the running server" in checks["ClickHouse"]["told"]
     assert "wait for ClickHouse" in checks["journal"]["told"]
     assert checks["secrets"]["told"].endswith("mode 0600")

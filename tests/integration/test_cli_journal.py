@@ -195,8 +195,8 @@ def test_without_a_server_they_wait_for_its_next_start(kept: Path, monkeypatch: 
     monkeypatch.setattr(journal_retry, "_WAIT_S", 0.2)
     retried = run("retry", "2")
     assert (retried.exit_code, read_marks(kept)) == (0, [2])
-    assert "no running server took them: they go at its next start" in retried.stdout
-    assert run("retry", "--all", "--no-wait").stdout == "9 events are marked to be tried again.\n"
+    assert "no running server picked them up: it retries them at its next start" in retried.stdout
+    assert run("retry", "--all", "--no-wait").stdout == "9 events are marked for a retry.\n"
     assert read_marks(kept) == [1, 2, 3]
     assert json.loads(run("status", "--json").stdout)["dead_letters"]["marked_for_retry"] == 9
 
@@ -213,7 +213,7 @@ def test_events_that_a_server_took_may_wait_for_clickhouse(kept: Path, monkeypat
         retried = run("retry", "1", "2")
         taker.join()
     assert retried.exit_code == 0
-    assert retried.stdout.startswith("2 events are taken by the server, and wait for ClickHouse.")
+    assert retried.stdout.startswith("2 events are picked up by the server and waiting for ClickHouse.")
     assert json.loads(run("status", "--json").stdout)["waiting"]["events"] == 2
 
 

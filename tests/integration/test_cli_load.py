@@ -83,7 +83,7 @@ def test_a_killed_load_goes_on_and_each_row_counts_once(
 
     code, output, errors_text = run_cli(server, *arguments, MILLIMETRIC_KEY=project.secret)
     assert code == 0, errors_text
-    assert "Going on after row" in errors_text
+    assert "Resuming after row" in errors_text
     assert figures(output) == [270, 260, 10, 0]
     wait_until_everywhere(server, project, 270)
     numbers = [json.loads(str(row["properties"]))["number"] for row in read_rows(server, project)]
@@ -153,7 +153,7 @@ def test_what_stops_a_load_is_told_in_a_sentence(
     unknown = "sk_live_0123abcd_" + "s" * 43
     for name, server_address, key, sentence in (
         ("a.ndjson", server.grpc_address, project.read, "needs a secret key"),
-        ("a.ndjson", server.grpc_address, "sk_live", "That is no key"),
+        ("a.ndjson", server.grpc_address, "sk_live", "That is not a key"),
         ("a.ndjson", server.grpc_address, unknown, "invalid_api_key"),
         ("a.ndjson", server.grpc_address, project.secret, "with another key"),
         ("missing.ndjson", server.grpc_address, project.secret, "No such file"),

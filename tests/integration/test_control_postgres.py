@@ -233,7 +233,7 @@ def test_sqlite_keeps_its_promises_on_disk(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ControlUnavailableError, match="cannot be made"):
+    with pytest.raises(ControlUnavailableError, match="cannot be created"):
         open_control_store(f"sqlite:///{tmp_path}/file/control.db")
 
 

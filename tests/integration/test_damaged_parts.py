@@ -145,5 +145,5 @@ def test_damage_is_told_and_what_events_can_rebuild_is_rebuilt(site: Site, turn:
     assert found["verdict"] == "fail"
     assert "1 broken parts of events" in found["told"]
     assert f"{counts['events']} events" in found["told"]
-    assert f"roll-ups know {_EVENTS}" in found["told"]
+    assert f"roll-ups count {_EVENTS}" in found["told"]
     assert "inspection: 1 parts of events can't be read" in site.server.log

@@ -58,7 +58,7 @@ def taken() -> Iterator[int]:
 @pytest.mark.parametrize("door", ["http", "grpc"])
 def test_a_taken_port(folder: Path, taken: int, door: str) -> None:
     told = start(folder, f"--{door}-port", str(taken), MILLIMETRIC_CLICKHOUSE_URL=_AWAY)
-    assert f"127.0.0.1:{taken}: the port is taken" in told
+    assert f"127.0.0.1:{taken}: the port is in use" in told
     assert f"--{door}-port (MILLIMETRIC_{door.upper()}_PORT)" in told
 
 

@@ -124,6 +124,6 @@ def test_it_speaks_ipv6() -> None:
 
 def test_doctor_tells_where_it_is(server: ServerProcess) -> None:
     _, output, _ = run_cli(server, "doctor", "--json", MILLIMETRIC_METRICS_ADDRESS=f"127.0.0.1:{server.metrics_port}")
-    assert f"a Millimetric answers at http://127.0.0.1:{server.metrics_port}/metrics" in output
+    assert f"a Millimetric server answers at http://127.0.0.1:{server.metrics_port}/metrics" in output
     _, output, _ = run_cli(server, "doctor", "--json", MILLIMETRIC_METRICS_ADDRESS="off", MILLIMETRIC_METRICS_TOKEN="")
-    assert "off: nobody can watch this server" in output
+    assert "off: this server can't be monitored" in output

@@ -56,9 +56,9 @@ def test_a_read_that_was_cancelled_before_does_not_begin(engine: Engine) -> None
 @pytest.mark.parametrize(
     ("limits", "what"),
     [
-        (ReadLimits(seconds=1), "takes too long"),
-        (ReadLimits(memory_bytes=5_000_000), "needs too much memory"),
-        (ReadLimits(rows=10), "reads too many rows"),
+        (ReadLimits(seconds=1), "took too long"),
+        (ReadLimits(memory_bytes=5_000_000), "needed too much memory"),
+        (ReadLimits(rows=10), "read too many rows"),
     ],
     ids=["time", "memory", "rows"],
 )

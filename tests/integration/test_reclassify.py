@@ -97,7 +97,7 @@ def test_the_dry_run_foretells_what_the_run_does_and_a_second_run_does_nothing(p
     assert place.run("read") == before
     output = place.reclassify("--rule-set", "millimetric-1")
     assert read_moves(output) == moves
-    assert "behind a #" in output
+    assert "after a #" in output
     after = place.run("read")
     assert after == place.expect("millimetric-1")
     assert after != before

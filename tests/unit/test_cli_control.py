@@ -57,7 +57,7 @@ def test_people_see_the_whole_keys_and_that_it_is_the_only_time(run: Run) -> Non
     output = run("project", "create", "shop [bold]x").stdout
     texts = [word for word in output.split() if parse_key(word)]
     assert [text[:2] for text in texts] == ["pk", "sk", "rk"]
-    assert "shown only now" in output
+    assert "shown only once" in output
     assert "shop [bold]x" in output
 
 
@@ -81,7 +81,7 @@ def test_a_key_lives_and_is_revoked(run: Run) -> None:
     parsed = parse_key(text)
     assert parsed is not None
     assert text.startswith("rk_test_")
-    assert "only now" in made.stderr
+    assert "only once" in made.stderr
 
     table = run("key", "list", "--project", "shop").stdout
     assert parsed.prefix in table
@@ -108,7 +108,7 @@ def test_an_account_key_belongs_to_no_project(run: Run) -> None:
 
 def test_origins_come_and_go(run: Run) -> None:
     create(run, "shop")
-    assert "works from no page" in run("origin", "list", "--project", "shop").stderr
+    assert "no page can use the public key" in run("origin", "list", "--project", "shop").stderr
     run("origin", "add", "https://a.example", "--project", "shop")
     assert run("origin", "add", "HTTPS://B.example", "--project", "shop").stdout.split() == [
         "https://a.example",

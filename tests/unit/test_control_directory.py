@@ -157,7 +157,7 @@ def test_an_outage_keeps_the_last_snapshot_and_is_logged_once(
     assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
         (
             "WARNING",
-            "Control database lost; keys and projects stay as last read. The control database failed: away",
+            "Control database unreachable; keys and projects stay as last read. The control database failed: away",
         ),
         ("INFO", "Control database back after 3.0 s."),
     ]

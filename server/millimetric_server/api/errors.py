@@ -138,7 +138,7 @@ def no_such_service() -> AppError:
 def wrong_verb(allowed: Sequence[str]) -> AppError:
     """Make the error for a known route that is asked with another HTTP method than it has."""
     verbs = " or ".join(allowed)
-    return AppError(Reason.NOT_FOUND, f"this route takes {verbs}", code=_CODE.UNKNOWN, http_status=405)
+    return AppError(Reason.NOT_FOUND, f"this route only accepts {verbs}", code=_CODE.UNKNOWN, http_status=405)
 
 
 def wrong_content_type(allowed: Sequence[str]) -> AppError:
@@ -157,7 +157,7 @@ def unsupported_encoding(field: str, allowed: Sequence[str]) -> AppError:
 
 def deadline_passed() -> AppError:
     """Make the answer to a call whose deadline has passed."""
-    message = "the call's deadline has passed; a write may have been stored: repeat it with the same event_id"
+    message = "the call's deadline has passed; a write may have been stored: retry it with the same event_id"
     return AppError(Reason.DEADLINE_EXCEEDED, message)
 
 

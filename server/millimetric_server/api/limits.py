@@ -28,5 +28,5 @@ def make_too_many(field: str) -> AppError:
 
     So the ledger does not know these events: they were never received, as those of a body that is too large.
     """
-    what = f"1 to {BATCH_EVENTS_MAX} events, not more" if field == "events" else f"at most {BATCH_EVENTS_MAX}"
-    return invalid_payload((Violation(field, f"must hold {what}"),))
+    what = f"1 to {BATCH_EVENTS_MAX} events" if field == "events" else f"at most {BATCH_EVENTS_MAX}"
+    return invalid_payload((Violation(field, f"must contain {what}"),))

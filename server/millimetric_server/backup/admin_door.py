@@ -46,7 +46,11 @@ class AdminDoor:
             listener.listen(8)
         except OSError as error:
             listener.close()
-            log.warning("no admin socket in %s (%s): backups need a stop", self._path.parent, error.strerror or error)
+            log.warning(
+                "no admin socket in %s (%s): to take a backup, stop the server",
+                self._path.parent,
+                error.strerror or error,
+            )
             return
         self._socket = listener
         threading.Thread(target=self._accept, args=(listener,), name="admin", daemon=True).start()
@@ -79,7 +83,7 @@ class AdminDoor:
         with contextlib.suppress(OSError, msgspec.DecodeError), connection, connection.makefile("rb") as file:
             request = msgspec.json.decode(file.readline(_REQUEST_BYTES_MAX), type=Request)
             if not self._busy.acquire(blocking=False):
-                send_line(connection, Answer(error="Another backup is being taken: wait for its end."))
+                send_line(connection, Answer(error="Another backup is running: wait until it has finished."))
                 return
             try:
                 send_line(connection, self._back_up(Path(request.backup), connection))
@@ -98,28 +102,28 @@ class AdminDoor:
                 send_line(connection, Answer(done_bytes=done, total_bytes=total))
 
         if not target.is_absolute():
-            return Answer(error="The folder must be given by its whole path.")
+            return Answer(error="Give the folder as an absolute path.")
         log.info("backup: begun")
         try:
             taken = take_backup(self._source, target, report)
         except BackupError as error:
-            log.warning("backup: not taken: %s", error)
+            log.warning("backup: failed: %s", error)
             return Answer(error=str(error))
         except _EndingError:
-            return Answer(error="The server shuts down: there is no backup.")
+            return Answer(error="The server is shutting down: no backup was made.")
         except (ConnectionError, TimeoutError):
-            log.warning("backup: broken off, because whoever asked for it is gone")
+            log.warning("backup: cancelled, because its caller disconnected")
             raise
         except OSError as error:
-            log.warning("backup: not taken: %s", error)
+            log.warning("backup: failed: %s", error)
             told = f"{error.strerror or error}" + (f": {error.filename}" if error.filename else "")
-            return Answer(error=f"The backup can't be written: {told}. There is none.")
+            return Answer(error=f"The backup can't be written: {told}. No backup was made.")
         except Exception:
-            log.exception("backup: a fault")
-            return Answer(error="The backup failed by a fault: there is none. See the server's log.")
+            log.exception("backup: internal error")
+            return Answer(error="An internal error ended the backup: none was made. See the server's log.")
         manifest = taken.manifest
         log.info(
-            "backup: done, %d files, %d bytes; the loader rested %.0f ms",
+            "backup: done, %d files, %d bytes; the loader paused for %.0f ms",
             len(manifest.files),
             manifest.bytes,
             taken.rest_s * 1000,

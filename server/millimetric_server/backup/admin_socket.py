@@ -64,8 +64,8 @@ def ask_backup(data: Path, target: Path) -> Generator[Answer]:
                 connection.connect(path)
         except OSError as error:
             raise BackupError(
-                f"No server runs on {data}, and a backup is taken by the running one: start it with "
-                "`millimetric serve`. While it is stopped a plain copy of the folder is a whole backup, too."
+                f"No server is running on {data}, and only a running server takes backups: start it with "
+                "`millimetric serve`. While it is stopped, a plain copy of the folder is also a complete backup."
             ) from error
         with contextlib.suppress(OSError, msgspec.DecodeError), connection.makefile("rb") as file:  # it may be killed
             send_line(connection, Request(str(target)))
@@ -76,4 +76,4 @@ def ask_backup(data: Path, target: Path) -> Generator[Answer]:
                 yield answer
                 if answer.manifest is not None:
                     return
-    raise BackupError("The server ended before the backup was whole: there is none. See its log.")
+    raise BackupError("The server ended before the backup was complete: none was made. See its log.")

@@ -65,7 +65,7 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
     except FileNotFoundError:
-        raise BackupError(f"{folder} is no backup: it has no {MANIFEST}.") from None
+        raise BackupError(f"{folder} is not a backup: it has no {MANIFEST}.") from None
     except (OSError, msgspec.DecodeError) as error:
         raise BackupError(f"{folder / MANIFEST} can't be read: {error}") from error
     if manifest.format != FORMAT:
@@ -75,7 +75,7 @@ def read_manifest(folder: Path) -> Manifest:
     targets = (os.path.normpath(Path(link).parent / target) for link, target in manifest.links.items())
     for name in (*manifest.files, *manifest.links, *targets):
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise BackupError(f"{folder / MANIFEST} names a file outside of the backup.")
+            raise BackupError(f"{folder / MANIFEST} names a file outside the backup.")
     return manifest
 
 

@@ -50,8 +50,8 @@ def read_engine_folder(settings: Settings) -> Path:
     url = urlsplit(settings.resolved_clickhouse_url)
     if url.scheme != "chdb":
         raise BackupError(
-            "This server keeps its events in a ClickHouse server, whose files it can't copy. Stop millimetric, save "
-            "ClickHouse with its own BACKUP and the data folder with it, and start again (docs/operations.md, Backup)."
+            "This server keeps its events in a ClickHouse server, whose files it can't copy. Stop millimetric, back up "
+            "ClickHouse with its own BACKUP, copy the data folder, and start again (docs/operations.md, Backup)."
         )
     return Path(url.path)
 
@@ -70,7 +70,7 @@ def fix_moment(settings: Settings, journal: Journal, store: ClickHouse) -> Momen
         held = JournalSnapshot(settings.data_path / "journal.db")
         undo.callback(held.release)
         if held.is_in_flight:
-            raise BackupError("A block of events is on its way into ClickHouse and was not confirmed: try again later.")
+            raise BackupError("A block of events was sent to ClickHouse and is not confirmed yet: try again later.")
         control_file = find_control_file(settings)
         control = None if control_file is None else SqliteSnapshot(control_file)
         if control is not None:
@@ -121,7 +121,7 @@ def _read_definitions(engine: Path, database: str, store: ClickHouse, moment: Mo
     ((metadata,),) = store.query("SELECT metadata_path FROM system.databases WHERE name = currentDatabase()")
     folder = engine / metadata
     if not folder.is_dir():
-        raise BackupError("The embedded engine keeps its tables in a place that this version does not know.")
+        raise BackupError("The embedded engine keeps its tables in a location that this version does not know.")
     name = _find_name(engine / "metadata", database)
     moment.texts[f"metadata/{name}.sql"] = (engine / "metadata" / f"{name}.sql").read_text()
     moment.links[f"metadata/{name}"] = str(Path("..") / folder.relative_to(engine))

@@ -32,7 +32,7 @@ _HARMLESS_IN_ENGINE = {"server.lock", "status"}
 def refuse_half_restored(settings: Settings) -> None:
     """Raise ConfigError if a restore into this folder was cut short."""
     if (settings.data_path / _DRAFT).exists():
-        raise ConfigError(f"A restore into {settings.data_path} was cut short: run `millimetric restore` again.")
+        raise ConfigError(f"A restore into {settings.data_path} was interrupted: run `millimetric restore` again.")
 
 
 def restore_backup(archive: Path, settings: Settings, advance: Advance) -> Manifest:
@@ -87,7 +87,7 @@ def _check_fit(manifest: Manifest, settings: Settings) -> None:
         )
     if CONTROL in manifest.files and find_control_file(settings) != settings.data_path / CONTROL:
         raise BackupError(
-            "The backup holds its control database, and MILLIMETRIC_DATABASE_URL names another: restore without it, "
+            "The backup contains a control database, but MILLIMETRIC_DATABASE_URL names another: unset it, restore, "
             "and move control.db where you want it afterwards."
         )
 
@@ -106,7 +106,7 @@ def _copy(archive: Path, manifest: Manifest, draft: Path, advance: Advance) -> N
             found = ArchivedFile(0, "")
         if found != wanted:
             raise BackupError(
-                f"{archive / name} is not what was saved: the backup is damaged, and nothing was restored."
+                f"{archive / name} does not match its hash: the backup is damaged, and nothing was restored."
             )
 
 

@@ -97,12 +97,12 @@ def _make_partial(target: Path, data: Path) -> Path:
         raise BackupError(f"{target} is not an empty folder: choose a new one for each backup.")
     if target.resolve().is_relative_to(data):
         raise BackupError(
-            f"{target} lies in the server's data folder: choose a folder elsewhere, best on another disk."
+            f"{target} lies in the server's data folder: choose a folder elsewhere, preferably on another disk."
         )
     partial = target.with_name(f"{target.name}.partial")
     if partial.exists():
         if any(partial.iterdir()) and not (partial / _UNFINISHED).exists():
-            raise BackupError(f"{partial} is in the way, and is not of a backup: move it away.")
+            raise BackupError(f"{partial} exists and is not an incomplete backup: move it away.")
         shutil.rmtree(partial)
     create_file(partial / _UNFINISHED).close()
     return partial
@@ -124,14 +124,14 @@ def _fix(source: Source) -> tuple[Moment, float]:
     try:
         return promise.result(_LOADER_PATIENCE_S), took_s
     except EventsDelayedError as error:
-        raise BackupError(f"The server loads no events at present: {error}") from error
+        raise BackupError(f"The server is not loading events now: {error}") from error
     except StoreUnavailableError as error:
-        raise BackupError(f"The engine could not hold its parts for the backup: {error}") from error
+        raise BackupError(f"The engine could not keep its parts for the backup: {error}") from error
     except FutureTimeoutError:
         # It may come to it later; what it holds then is let go at once.
         promise.add_done_callback(lambda done: None if done.exception() else done.result().release())
         raise BackupError(
-            "ClickHouse takes no events at present, so there is no whole state: try again later."
+            "ClickHouse is not taking events now, so there is no consistent state: try again later."
         ) from None
 
 
@@ -143,7 +143,7 @@ def _copy(settings: Settings, moment: Moment, partial: Path, report: Report) -> 
     total = sum(path.stat().st_size for _, path in frozen) + sum(held.bytes for held in databases.values())
     if (free := shutil.disk_usage(partial).free) < total + _SPARE_BYTES:
         raise BackupError(
-            f"The backup takes {total / _MIB:,.0f} MiB, and {partial.parent} has {free / _MIB:,.0f} free."
+            f"The backup needs {total / _MIB:,.0f} MiB, but {partial.parent} has only {free / _MIB:,.0f}."
         )
     done = 0
 

@@ -1,4 +1,4 @@
-"""The command line: each command one file, all of them on this screen."""
+"""The command line: each command is one file, and all are listed here."""
 
 import os
 

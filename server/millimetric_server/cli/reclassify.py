@@ -40,11 +40,11 @@ _MOVES_SHOWN_MAX = 200
 def reclassify_command(
     project: str, rule_set: str, from_: str | None, to: str | None, dry_run: bool, **flags: Any
 ) -> None:
-    """Attribute a project's stored events anew, by another rule set.
+    """Apply another rule set to a project's stored events.
 
-    Events that carry the rule set already stay as they are, so the command may be repeated; after a crash, run it
-    again. With the embedded engine the server must be stopped first; with a ClickHouse server it may run on, and
-    events that come in meanwhile are left to the project's own rule set.
+    Events that already have this rule set stay as they are, so the command may be repeated; after a crash, run it
+    again. With the embedded engine, stop the server first. With a ClickHouse server it may keep running; events that
+    arrive meanwhile keep the project's own rule set.
 
     \b
     Examples:
@@ -95,11 +95,13 @@ def _open_store(settings: Settings) -> Iterator[ClickHouse]:
             yield store
     except FolderInUseError as error:
         raise click.ClickException(
-            f"The embedded engine lets in only one process at a time. {error} Stop the server, run this again, and "
+            f"The embedded engine admits only one process at a time. {error} Stop the server, run this again, and "
             "start the server afterwards; nothing has been changed."
         ) from error
     except StoreUnavailableError as error:
-        raise click.ClickException(f"ClickHouse failed: {error}\nRun this again: it goes on where it was.") from error
+        raise click.ClickException(
+            f"ClickHouse failed: {error}\nRun this again: it resumes where it stopped."
+        ) from error
     except (FolderError, SchemaError) as error:
         raise click.ClickException(str(error)) from error
 
@@ -145,7 +147,7 @@ def _show(tally: Tally, owner: Project, scope: Scope, *, is_dry: bool) -> None:
         f"medium, {tally.moves.total() - changed:,} keep both, {tally.left:,} stay under their rule set."
     )
     if tally.left:
-        click.echo("The latter were attributed by parameters behind a #, which are not stored (docs/attribution.md).")
+        click.echo("The latter were attributed by parameters after a #, which are not stored (docs/attribution.md).")
     if owner.rule_set != scope.rule_set:
         click.echo(
             f"New events of {owner.name} are still classified by {owner.rule_set}. To change that: "

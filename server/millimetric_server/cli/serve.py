@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 def serve(**flags: Any) -> None:
     """Run the server: gRPC on one port, REST, Connect and health on another, metrics on a third.
 
-    Without any setting it keeps everything in ./var and runs ClickHouse inside this process. SIGTERM or Ctrl-C
-    ends it in order: running calls finish and the journal is loaded. Events that were answered survive a crash.
+    Without any setting it keeps its data in ./var and runs ClickHouse inside this process. On SIGTERM or Ctrl-C it
+    shuts down in order: running calls finish and the journal is loaded. Acknowledged events survive a crash.
 
-    Create a project for its keys with `millimetric project create`; that works while the server runs. All
-    settings, more than there are flags, stand in docs/configuration.md.
+    Create a project and its keys with `millimetric project create`; that works while the server runs.
+    docs/configuration.md lists all settings, including those without a flag.
 
     \b
     Examples:
@@ -45,4 +45,4 @@ def run_server(settings: Settings, on_ready_to_run: "Callable[[Server], None] | 
                 on_ready_to_run(server)
             server.run()
     except PLANNED as error:
-        raise click.ClickException(f"{explain(error, settings)}\nRun `millimetric doctor` to see more.") from error
+        raise click.ClickException(f"{explain(error, settings)}\nRun `millimetric doctor` for details.") from error

@@ -42,7 +42,7 @@ _NO_DISK = (
 def explain(error: Exception, settings: Settings) -> str:
     """Say what is wrong and what to do."""
     if (folder := _find_full_disk(error, settings)) is not None:
-        return f"The disk of {folder} is full: make room and start again. What was acknowledged is in the journal."
+        return f"The disk of {folder} is full: make room and start again. Acknowledged events are in the journal."
     if isinstance(error, StoreUnavailableError):
         return _explain_engine(settings)
     if isinstance(error, ControlUnavailableError):

@@ -85,7 +85,7 @@ def _open_sqlite(url: URL) -> Engine:
         try:
             make_folder(folder)
         except OSError as error:
-            raise ControlUnavailableError(f"The folder {folder} cannot be made: {error.strerror}.") from error
+            raise ControlUnavailableError(f"The folder {folder} cannot be created: {error.strerror}.") from error
     engine = create_engine(url, poolclass=QueuePool, hide_parameters=True, **options)
 
     @event.listens_for(engine, "connect")

@@ -197,7 +197,7 @@ class Directory:
         except Exception as error:
             if self._stale_since_s is None:
                 self._stale_since_s = self._checked_at_s
-                LOGGER.warning("Control database lost; keys and projects stay as last read. %s", error)
+                LOGGER.warning("Control database unreachable; keys and projects stay as last read. %s", error)
             raise
         self._checked_at_s = self._read_monotonic_s()
         if self._stale_since_s is not None:

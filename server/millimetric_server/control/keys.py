@@ -45,7 +45,7 @@ def mint_key(kind: KeyKind, environment: Environment, pepper: bytes) -> MintedKe
         ValueError: the pepper is empty.
     """
     if not pepper:
-        raise ValueError("Keys cannot be made without a pepper.")
+        raise ValueError("Keys cannot be created without a pepper.")
     prefix = secrets.token_hex(_PREFIX_BYTES)
     secret = secrets.token_urlsafe(_SECRET_BYTES)
     return MintedKey(f"{kind}_{environment}_{prefix}_{secret}", prefix, _hash_secret(secret, pepper))

@@ -81,7 +81,7 @@ def _join_parts(match: re.Match[str]) -> str:
     wildcard = match["wildcard"] or ""
     host = _normalise_host(match["host"])
     if wildcard and _is_address(host):
-        raise ValueError(f"{host} is an address: it has no subdomains for a wildcard to stand for.")
+        raise ValueError(f"{host} is an IP address: it has no subdomains that a wildcard could match.")
     port = "" if match["port"] is None else _format_port(scheme, int(match["port"]))
     return f"{scheme}://{wildcard}{host}{port}"
 

@@ -40,7 +40,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _OWN_FAULTS = (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
 # What any stranger, or a single client in a loop, could write a line a call with.
 _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
-_REFUSALS = {level: SummedLog(log, level, "calls that failed as planned") for level in (logging.INFO, logging.WARNING)}
+_REFUSALS = {level: SummedLog(log, level, "calls refused or failed") for level in (logging.INFO, logging.WARNING)}
 
 
 def make_request_id() -> str:
@@ -114,7 +114,7 @@ def note_failure(call: Call, failure: Exception) -> AppError:
     """Log why a call failed; returns what its caller is told."""
     failure = translate(failure)
     if not isinstance(failure, AppError):
-        log.error("%s over %s: a fault [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
+        log.error("%s over %s: internal error [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
         return make_internal_error(call.request_id)
     level = failure.failure.log_level
     if failure.failure.code is StatusCode.UNAUTHENTICATED:
@@ -165,7 +165,7 @@ def find_address(call: Call, deps: DoorDeps) -> str:
 
 def make_refused_too_often(wait_s: float) -> AppError:
     """Make the error for a caller whose calls are refused again and again."""
-    message = "too many calls of yours were refused; correct them, or try again later"
+    message = "too many of your calls were refused; correct them, or try again later"
     return AppError(Reason.RATE_LIMITED, message, retry_after_s=wait_s)
 
 
@@ -212,7 +212,7 @@ def make_internal_error(request_id: str) -> AppError:
     """The only thing that a caller learns of a fault: the id under which the log tells it."""
     return AppError(
         Reason.INTERNAL_ERROR,
-        "a fault of ours; the server's log knows it by request_id",
+        "internal error; quote this request_id when you report it",
         request_id=request_id,
     )
 

@@ -12,12 +12,12 @@ def explain_bind(door: str, host: str, port: int, error: OSError | None = None) 
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     if isinstance(error, socket.gaierror) or (error is not None and error.errno == errno.EADDRNOTAVAIL):
         return (
-            f"can't listen for {door} on {address}: {host} is no address of this machine. "
+            f"can't listen for {door} on {address}: {host} is not an address of this machine. "
             "Choose another --host (MILLIMETRIC_HOST)"
         )
     if error is not None and error.errno == errno.EACCES:
-        return f"can't listen for {door} on {address}: this user may not. Choose a port above 1023 with {flag}"
-    reason = "the port is taken" if error is None or error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        return f"can't listen for {door} on {address}: this user lacks permission. Choose a port above 1023 with {flag}"
+    reason = "the port is in use" if error is None or error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
     return f"can't listen for {door} on {address}: {reason}. Stop the other program, or choose another {flag}"
 
 

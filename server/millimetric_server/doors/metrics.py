@@ -17,7 +17,7 @@ from millimetric_server.store.rollups import ROLLUPS
 _REQUESTS = Counter("millimetric_requests", "Calls by outcome.", ("rpc", "door", "reason"))
 _SECONDS = Histogram(
     "millimetric_request_seconds",
-    "Time from the door to the answer, the durable commit included.",
+    "Time from receiving a call to answering it, including the durable commit.",
     ("rpc", "door"),
     buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 30),
 )
@@ -53,15 +53,15 @@ class ServerCollector(Collector):
         """Yield the metrics as they are now."""
         yield from _describe_balances(self._status.journal.load_balances())
         gauges = (
-            ("journal_bytes", "Size of the events that wait for ClickHouse.", self._status.journal.waiting_bytes),
+            ("journal_bytes", "Size of the waiting events.", self._status.journal.waiting_bytes),
             (
                 "store_failing_seconds",
-                "How long ClickHouse has refused events; 0 is well.",
+                "How long ClickHouse has not taken events; 0 when healthy.",
                 _age(self._status.loader.failing_since),
             ),
             (
                 "directory_stale_seconds",
-                "How long the control database has been away; 0 is well.",
+                "How long the control database has been unreachable; 0 when healthy.",
                 _age(self._status.directory.is_stale_since),
             ),
         )
@@ -70,38 +70,44 @@ class ServerCollector(Collector):
         yield from _describe_places(self._status.places)
         yield CounterMetricFamily(
             "millimetric_directory_looks",
-            "Looks into the control database for a key, project or origin that this server did not know.",
+            "Lookups in the control database for a key, project or origin that this server did not know.",
             self._status.directory.looks,
         )
         if self._status.loader.inspection is not None:
             yield from _describe_inspection(self._status.loader.inspection)
         yield CounterMetricFamily(
-            "millimetric_event_id_conflicts", "Event ids sent again with other content.", self._status.journal.conflicts
+            "millimetric_event_id_conflicts",
+            "Event ids that were sent again with different content.",
+            self._status.journal.conflicts,
         )
 
 
 def _describe_inspection(inspection: Inspection) -> Iterable[Metric]:
     found = inspection.findings
     broken = GaugeMetricFamily(
-        "millimetric_store_broken_parts", "Parts that ClickHouse could not read and set aside.", labels=("table",)
+        "millimetric_store_broken_parts",
+        "Parts that ClickHouse could not read and set aside; 0 when healthy.",
+        labels=("table",),
     )
     for table in ("events", *(rollup.table for rollup in ROLLUPS)):
         broken.add_metric((table,), len(found.broken_parts.get(table, ())))
     yield broken
     wrong = GaugeMetricFamily(
         "millimetric_rollups_wrong",
-        "Days and sessions that differ from their events and can't be rebuilt from them.",
+        "Days and sessions whose roll-ups count events that are gone; 0 when healthy.",
         labels=("part",),
     )
     wrong.add_metric(("days",), len(found.lost_days))
     wrong.add_metric(("sessions",), sum(found.lost_sessions.values()))
     yield wrong
     yield CounterMetricFamily(
-        "millimetric_rollups_rebuilt", "Days and sessions that differed and were rebuilt.", inspection.rebuilt
+        "millimetric_rollups_rebuilt",
+        "Days and sessions whose roll-ups differed from their events and were rebuilt.",
+        inspection.rebuilt,
     )
     yield GaugeMetricFamily(
         "millimetric_store_inspected_timestamp_seconds",
-        "When the store was last looked at wholly (Unix time); 0 is never.",
+        "When the last complete inspection ended (Unix time); 0 for never.",
         found.checked_at,
     )
 
@@ -111,9 +117,9 @@ def _describe_balances(balances: Sequence[Balance]) -> Iterable[Metric]:
     by_project: tuple[tuple[type[CounterMetricFamily | GaugeMetricFamily], str, str, str], ...] = (
         (CounterMetricFamily, "events_received", "Events of decoded requests.", "received"),
         (CounterMetricFamily, "events_stored", "Events that ClickHouse took.", "stored"),
-        (CounterMetricFamily, "events_duplicate", "Events whose event_id was known.", "duplicate"),
+        (CounterMetricFamily, "events_duplicate", "Events whose event_id was already known.", "duplicate"),
         (GaugeMetricFamily, "journal_events", "Events that wait for ClickHouse.", "journaled"),
-        (GaugeMetricFamily, "dead_letters", "Events that ClickHouse refused and that are set aside.", "dead_letter"),
+        (GaugeMetricFamily, "dead_letters", "Events that ClickHouse refused, set aside in the journal.", "dead_letter"),
     )
     for family, name, text, field in by_project:
         metric = family(f"millimetric_{name}", text, labels=("project",))
@@ -134,10 +140,12 @@ def _describe_balances(balances: Sequence[Balance]) -> Iterable[Metric]:
 
 def _describe_places(places: Sequence[Places]) -> Iterable[Metric]:
     """What projects share: how much of it is taken, and who found none."""
-    taken = GaugeMetricFamily("millimetric_places_taken", "Places that are taken now.", labels=("kind",))
-    total = GaugeMetricFamily("millimetric_places", "Places that there are.", labels=("kind",))
+    taken = GaugeMetricFamily("millimetric_places_taken", "Places that are taken.", labels=("kind",))
+    total = GaugeMetricFamily("millimetric_places", "Places that projects share.", labels=("kind",))
     refused = CounterMetricFamily(
-        "millimetric_places_refused", "Calls that found no place, and got `overloaded`.", labels=("kind", "project")
+        "millimetric_places_refused",
+        "Calls that got no place, and were refused as `overloaded`.",
+        labels=("kind", "project"),
     )
     for one in places:
         taken.add_metric((one.kind,), one.taken)

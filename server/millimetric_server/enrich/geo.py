@@ -95,7 +95,7 @@ class CountryReader:
         try:
             metadata, find = _open_database(path)
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-            kept = "the former data stays in use" if self._metadata else "country stays empty"
+            kept = "the previous data stays in use" if self._metadata else "country stays empty"
             _LOG.warning("country database %s cannot be read (%s): %s", path, error, kept)
             return False
         # The old database is not closed but dropped: its file is unmapped when the last lookup has returned. Its cache

@@ -126,7 +126,7 @@ def _add_host(
 
 def _add_once(table: dict[str, _Value], name: str, value: _Value) -> None:
     if name in table:
-        raise ValueError(f"{name!r} stands in the network table twice")
+        raise ValueError(f"{name!r} is in the network table twice")
     table[name] = value
 
 

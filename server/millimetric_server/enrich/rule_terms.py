@@ -37,7 +37,7 @@ def _is_on_class(visit: Visit, network_class: str) -> bool:
 
 
 _PARAMETER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
-    "paid_medium": (lambda v: v.medium == "paid", "utm_medium is no paid medium"),
+    "paid_medium": (lambda v: v.medium == "paid", "utm_medium is not a paid medium"),
     "utm_source": (lambda v: v.named_source.source != "", "there is no utm_source"),
     "meta_source": (lambda v: v.named_source.source in _META, "utm_source is not Facebook or Instagram"),
     "meta_source_or_fbclid": (
@@ -46,7 +46,7 @@ _PARAMETER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
     ),
     "facebook_source": (lambda v: v.named_source.source == "facebook", "utm_source is not Facebook"),
     "instagram_source": (lambda v: v.named_source.source == "instagram", "utm_source is not Instagram"),
-    "ad_source": (lambda v: v.named_source.ad_network is not None, "utm_source names no known network's ads"),
+    "ad_source": (lambda v: v.named_source.ad_network is not None, "utm_source does not name a known network's ads"),
     "meta_ad_parameter": (_has_meta_ad_parameter, "no parameter that only Meta's ads manager adds"),
     "utm_medium_or_campaign": (
         lambda v: v.medium != "" or v.campaign != "",

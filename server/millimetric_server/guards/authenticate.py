@@ -26,7 +26,7 @@ def authenticate(call: Call, deps: GuardDeps) -> None:
     if not verify_secret(parsed.secret, key.secret_hash, deps.key_pepper):
         raise AppError(Reason.INVALID_API_KEY, "the key is unknown or revoked")
     if key.kind is not parsed.kind or key.environment is not parsed.environment:
-        raise AppError(Reason.KEY_KIND_MISMATCH, "the key was made as another kind; copy it again in full")
+        raise AppError(Reason.KEY_KIND_MISMATCH, "the key's prefix does not match its kind; copy the key again in full")
     call.key = key
     if key.project_id is not None:
         project = deps.directory.find_project(key.project_id)

@@ -13,7 +13,7 @@ def check_origin(call: Call, _deps: GuardDeps) -> None:
     """Raise AppError origin_not_allowed for a public key from elsewhere, and for any key with two origins."""
     origin = call.headers.get("origin")
     if origin is not None and "," in origin:  # sent twice, and joined by the door: each hop might read another one
-        raise AppError(Reason.ORIGIN_NOT_ALLOWED, "there is more than one origin: send it once")
+        raise AppError(Reason.ORIGIN_NOT_ALLOWED, "there is more than one origin: send exactly one")
     if call.key.kind is KeyKind.PUBLIC and not matches_origin(origin, call.project.origins):
         raise MissingError(
             Sought(SoughtKind.ORIGIN, call.project.project_id),

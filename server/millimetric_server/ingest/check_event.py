@@ -49,7 +49,7 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | RejectedEvent:
     if url and "url" not in [problem.field for problem in problems] and not _is_url(url):
         problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
     if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
-        problems.append(Violation("timestamp", "must lie between 2000-01-01 and 24 hours from now"))
+        problems.append(Violation("timestamp", "must be between 2000-01-01 and 24 hours from now"))
     properties = _check_properties(event, problems)
     if problems:
         return RejectedEvent(event_id, tuple(problems))
@@ -91,7 +91,7 @@ def _check_properties(event: Event, problems: list[Violation]) -> str:
 
 def _explain_text(text: str, chars_max: int) -> str:
     if "\0" in text:
-        return "must not hold a NUL character"
+        return "must not contain a NUL character"
     return f"must have at most {chars_max} characters, not {len(text)}"
 
 

@@ -60,10 +60,10 @@ def _check_values(value: Any, levels: int) -> None:
         for item in value.values() if isinstance(value, dict) else value:
             _check_values(item, levels - 1)
     elif isinstance(value, int) and abs(value) > INTEGER_MAX:
-        raise ValueError("must not hold an integer beyond 2^53, which loses digits in JSON: send it as a string")
+        raise ValueError("must not contain an integer beyond 2^53, which loses digits in JSON: send it as a string")
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must not hold a number that is not finite")
+        raise ValueError("must not contain a number that is not finite")
 
 
 def _explain(error: str) -> str:
-    return "must not hold a number out of range" if "out of range" in error else "must be a JSON object"
+    return "must not contain a number out of range" if "out of range" in error else "must be a JSON object"

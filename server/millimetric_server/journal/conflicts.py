@@ -38,7 +38,7 @@ class ConflictLog:
 
     def _log(self, project_id: str) -> None:
         log.warning(
-            "project %s: event ids were sent again with other content (%d since the last such line); the first is kept",
+            "project %s: event ids were sent again with different content (%d since the last line); the first is kept",
             project_id,
             self._unlogged.pop(project_id),
         )

@@ -127,7 +127,7 @@ class BlockInserter:
                 (row,), (reason, message) = chosen, insertion.refusals[part]
                 insertion.refuse(row.entry, packed, 1, reason, message)
                 log.warning(
-                    "loader: ClickHouse refused an event of project %s (%s): set aside, see `millimetric journal`",
+                    "loader: ClickHouse refused an event of project %s (%s): see `millimetric journal dead-letters`",
                     row.entry.project_id,
                     reason,
                 )
@@ -167,7 +167,7 @@ class BlockInserter:
         healed = sum(rebuild_wrong(self._store, span) for span in spans)
         if healed:
             log.warning(
-                "loader: after an interruption %d days and sessions differed from their events: rebuilt", healed
+                "loader: after an interruption %d days and sessions differed from their events and were rebuilt", healed
             )
 
 

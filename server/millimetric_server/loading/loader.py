@@ -188,11 +188,11 @@ class Loader:
     def _log_failure(self, error: BaseException, failures: int) -> None:
         """Log what ended a turn, once for a row of failures that are alike, and answer whoever waits."""
         if not isinstance(error, PLANNED):
-            log.error("loader: a fault; events stay in the journal, trying again", exc_info=error)
+            log.error("loader: internal error; events stay in the journal, retrying", exc_info=error)
         else:
             is_new = not isinstance(error, StoreUnavailableError) and str(error) != self._complaint
             if failures == 1 or is_new:
-                log.warning("loader: ClickHouse did not take events, they wait in the journal: %s", error)
+                log.warning("loader: ClickHouse did not take events; they wait in the journal: %s", error)
             self._complaint = str(error)
         self._note_failure()
 

@@ -103,7 +103,7 @@ def _lock_folder(folder: Path, command: str, advice: str) -> Iterator[None]:
         descriptor = _acquire(folder / LOCK_NAME)
     except OSError as error:
         raise FolderError(
-            f"The folder {folder} can't be locked: {error.strerror}. Give this user the right to write there and use "
+            f"The folder {folder} can't be locked: {error.strerror}. Give this user write permission there and use "
             "a file system that has locks, or choose another --data-dir (MILLIMETRIC_DATA_DIR)."
         ) from error
     if descriptor is None:

@@ -14,7 +14,7 @@ def end_process_after(seconds: float, code: int) -> None:
     """End this process after so long, unless it has ended by itself."""
 
     def end() -> None:
-        log.critical("the shutdown takes too long: the process ends now; what waits is loaded at the next start")
+        log.critical("the shutdown takes too long: ending the process; waiting events are loaded at the next start")
         time.sleep(_LAST_LINE_S)
         os._exit(code)
 

@@ -44,7 +44,7 @@ class LogWriter(logging.Handler):
         while (line := self._lines.get()) is not None:
             if self._lost:
                 lost, self._lost = self._lost, 0
-                line = f"{lost} log lines are lost: nobody took them in time\n{line}"
+                line = f"{lost} log lines were lost: standard error was not read in time\n{line}"
             with contextlib.suppress(OSError, ValueError):  # whoever read standard error is gone
                 self._file.write(f"{line}\n")
                 self._file.flush()

@@ -57,7 +57,7 @@ class Worker:
             log.critical("%s: the server ends: %s", self.name, error)
             self._end()
         except BaseException:
-            log.critical("%s: the thread died; the server ends and has to be restarted", self.name, exc_info=True)
+            log.critical("%s: the thread died; the server shuts down and must be restarted", self.name, exc_info=True)
             self._end()
 
     def _end(self) -> None:
@@ -65,7 +65,7 @@ class Worker:
         try:
             self._abandon()
         except Exception:
-            log.exception("%s: who waits for it can't be told", self.name)
+            log.exception("%s: its waiting caller can't be notified", self.name)
         self.on_death(self.name)
 
 

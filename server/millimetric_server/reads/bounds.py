@@ -13,7 +13,7 @@ _DEFAULT_DAYS = 30
 def check_range(start: int | None, end: int | None) -> None:
     """Raises AppError invalid_params where a range ends before it begins."""
     if start is not None and end is not None and start > end:
-        raise invalid_params("from", "must not lie after `to`")
+        raise invalid_params("from", "must not be after `to`")
 
 
 def begin_range(start: int | None, end: int | None, now_us: int) -> int:

@@ -27,9 +27,9 @@ SELECTED = ", ".join(
 
 
 def check_group_columns(columns: Sequence[str]) -> None:
-    """Raises AppError invalid_group_by for a column that can't be grouped by."""
+    """Raises AppError invalid_group_by for a column that is not a group column."""
     unknown = [column for column in columns if column not in GROUP_COLUMNS]
     if unknown:
         raise AppError(
-            Reason.INVALID_GROUP_BY, f"`{unknown[0][:64]}` can't be grouped by", allowed=tuple(GROUP_COLUMNS)
+            Reason.INVALID_GROUP_BY, f"`{unknown[0][:64]}` is not a group column", allowed=tuple(GROUP_COLUMNS)
         )

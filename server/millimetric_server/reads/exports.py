@@ -189,7 +189,7 @@ def _write_file(store: ClickHouse, selection: Selection) -> IO[bytes]:
     try:
         store.copy_stream(statement, parameters, "Parquet", file)
         if not _is_whole(file):  # a query that fails in the middle ends its answer with a text
-            raise StoreUnavailableError("the Parquet file has no end")  # noqa: TRY301 - told like any other
+            raise StoreUnavailableError("the Parquet file is truncated")  # noqa: TRY301 - told like any other
     except BaseException as error:
         with contextlib.suppress(OSError):  # it writes what it has kept back, and there may be no room for that
             file.close()
@@ -220,7 +220,7 @@ def _write_by_engine(store: ClickHouse, statement: str, parameters: dict[str, An
         file = path.open("rb")
         if not _is_whole(file):  # the engine tells nobody that a disk is full
             file.close()
-            raise NoRoomError("the Parquet file has no end")
+            raise NoRoomError("the Parquet file is truncated")
         return file
     finally:
         with contextlib.suppress(FileNotFoundError):

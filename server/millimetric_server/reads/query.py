@@ -124,7 +124,7 @@ def _write_token(last: StoredEvent, key: bytes) -> str:
 
 
 def _parse_token(token: str, key: bytes) -> tuple[int, str, int]:
-    error = invalid_params("page_token", "is not one of this query: send it with the same parameters")
+    error = invalid_params("page_token", "does not belong to this query: send it with the same parameters")
     try:
         data = base64.b64decode(token, altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):

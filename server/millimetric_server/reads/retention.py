@@ -61,7 +61,7 @@ def validate_retention(request: RetentionRequest, call: Call) -> RetentionPlan:
     from_us = _begin_range(to_us, period, periods, timezone) if request.from_ is None else request.from_
     plan = RetentionPlan(from_us, to_us, first_event, return_event, period, periods, timezone, request.include_bots)
     if (plan.last_day - _find_period(from_us, period, timezone)).days // plan.period_days >= COHORTS_MAX:
-        raise invalid_params("from", f"makes more than {COHORTS_MAX} cohorts: ask for a shorter range or for weeks")
+        raise invalid_params("from", f"gives more than {COHORTS_MAX} cohorts: use a shorter range, or weeks")
     return plan
 
 

@@ -123,7 +123,7 @@ def _check_buckets(from_us: int, to_us: int, interval: Interval) -> None:
         return
     count = (clamp_time(to_us) - clamp_time(from_us)) // _BUCKET_US[interval]
     if count > BUCKETS_MAX:
-        message = f"makes {count:,} buckets of this range, more than {BUCKETS_MAX:,}: choose a longer one"
+        message = f"divides this range into {count:,} buckets, more than {BUCKETS_MAX:,}: choose a longer one"
         raise invalid_params("interval", message)
 
 

@@ -19,7 +19,7 @@ _RETRY_AFTER_S = 2.0
 class Places:
     """Places of one kind. Any thread may call any method.
 
-    `share_percent` is how many of them one project gets while no other holds any; 100 is no share at all.
+    `share_percent` is how many of them one project gets while no other holds any; 100 turns this off.
     """
 
     def __init__(self, kind: str, total: int, share_percent: int = SHARE_PERCENT) -> None:

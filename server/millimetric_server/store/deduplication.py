@@ -92,13 +92,13 @@ def _ensure_window(store: ClickHouse, table: Table, defaults: Mapping[str, int])
             raise
         raise DeduplicationError(_tell(table, statement, str(error))) from error
     if now.find_small(defaults):
-        raise DeduplicationError(_tell(table, statement, "the setting did not stay"))
+        raise DeduplicationError(_tell(table, statement, "the setting was not kept"))
     log.warning("%s forgot inserted blocks too soon: set %s", table.describe(), change)
 
 
 def _tell(table: Table, statement: str, reason: str) -> str:
     return (
-        f"the table {table.describe()} forgets inserted blocks too soon, and that can't be changed ({reason}). "
+        f"the table {table.describe()} forgets inserted blocks too soon, and the server can't change that ({reason}). "
         f"Have it changed: {statement}"
     )
 

@@ -30,7 +30,7 @@ _ROW_FAULTS = {
 _THROW_IF = 395
 # What our own checks inside of statements say (see fence.py).
 FENCED = "another process has claimed the journal of this server"
-SCHEMA_LOCKED = "another server is bringing the schema forward"
+SCHEMA_LOCKED = "another server is migrating the schema"
 # What ClickHouse says to a set-up that is wrong, by its code.
 _SET_UP_FAULTS = {
     **dict.fromkeys(
@@ -39,7 +39,7 @@ _SET_UP_FAULTS = {
     ),
     **dict.fromkeys(
         (291, 497),
-        "ClickHouse's user lacks a right that the server needs: grant it all of MILLIMETRIC_CLICKHOUSE_DATABASE",
+        "ClickHouse's user lacks a privilege that the server needs: grant it all on MILLIMETRIC_CLICKHOUSE_DATABASE",
     ),
     **dict.fromkeys(
         (46, 50, 62, 115),
@@ -50,12 +50,12 @@ _SET_UP_FAULTS = {
 }
 # What a read took too much of, by ClickHouse's code.
 _READ_LIMITS = {
-    158: "reads too many rows",
-    159: "takes too long",
+    158: "read too many rows",
+    159: "took too long",
     160: "would take too long",
-    241: "needs too much memory",
-    307: "reads too many bytes",
-    396: "has too many rows in its answer",
+    241: "needed too much memory",
+    307: "read too many bytes",
+    396: "returned too many rows",
 }
 # The end of a message, since what stands before may quote a row. Over HTTP version and address follow.
 _IN_A_VIEW = re.compile(
@@ -74,8 +74,8 @@ class FencedError(StopWorkError):
     def __init__(self) -> None:
         super().__init__(
             f"{FENCED}. It was started on a copy of the data folder, or on the folder after it moved; only one of the "
-            "two may run, so stop the other for good. After a restore: ClickHouse is newer than the journal; restore "
-            "both as of one moment, or move journal.db away (docs/operations.md)."
+            "two may run, so stop the other permanently. After a restore: ClickHouse is newer than the journal; "
+            "restore both as of one moment, or move journal.db away (docs/operations.md)."
         )
 
 
@@ -137,7 +137,7 @@ def name_read_limit(error: BaseException | None) -> str | None:
 
 def make_too_much(limit: str) -> AppError:
     """Make the answer to a question that takes more than a read may."""
-    return invalid_params("from", f"the question {limit}: ask for a shorter range, or name an event or a filter")
+    return invalid_params("from", f"the query {limit}: use a shorter range, or name an event or a filter")
 
 
 def make_abandoned() -> AppError:
@@ -147,7 +147,7 @@ def make_abandoned() -> AppError:
 
 def make_not_ready() -> AppError:
     """Make the answer to a read that comes before the schema is this version's: roll-ups may be filled in part."""
-    message = "the analytics store is not ready: its schema is being brought forward, or it is away; try again"
+    message = "the analytics store is not ready: its schema is being migrated, or it is down; try again"
     return AppError(Reason.UPSTREAM_FAILED, message)
 
 

@@ -105,6 +105,6 @@ def _end_statements(store: "ClickHouse", look: str, end: str, marks: Mapping[str
     give_up_at = time.monotonic() + _ENDING_MAX_S
     while any(store.query(read_statement(look), marks)):
         if time.monotonic() > give_up_at:
-            raise StoreUnavailableError("statements that this server began earlier do not end")
+            raise StoreUnavailableError("statements that this server started earlier are still running")
         store.command(read_statement(end), marks)
         time.sleep(_LOOK_EVERY_S)

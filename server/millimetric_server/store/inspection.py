@@ -75,7 +75,7 @@ class Inspection:
                     rebuilt=self._now.rebuilt,
                     fault=str(error),
                 )
-                log.warning("inspection: given up, and tried again within an hour: %s", error)
+                log.warning("inspection: aborted, retrying within an hour: %s", error)
                 self._finish(_AGAIN_S)
             if time.monotonic() >= ends_at:
                 return
@@ -89,7 +89,7 @@ class Inspection:
         try:
             write_findings(self._folder, found)
         except OSError as error:
-            log.warning("inspection: its findings can't be kept: %s", error.strerror)
+            log.warning("inspection: its findings can't be saved: %s", error.strerror)
         _tell(found)
 
     def _look(self) -> Iterator[None]:
@@ -99,7 +99,7 @@ class Inspection:
             found.broken_parts.setdefault(table, []).append(name)
         ((projections,),) = self._ask("inspect.broken_projections")
         if projections:
-            log.warning("inspection: a projection of sessions can't be read in %d parts: made anew", projections)
+            log.warning("inspection: a projection of sessions can't be read in %d parts: rebuilding it", projections)
             self._store.command("ALTER TABLE sessions MATERIALIZE PROJECTION ways", mutations_sync=0)
         self._refuse_beside_reclassify()
         yield
@@ -200,7 +200,7 @@ class Inspection:
     def _refuse_beside_reclassify(self) -> None:
         """Its rewrites are no damage, and it rebuilds days and sessions itself. Raises StoreUnavailableError."""
         if self._ask("inspect.reclassify"):
-            raise StoreUnavailableError("a reclassification is under way, or was cut short and has to be run again")
+            raise StoreUnavailableError("a reclassification is running, or was interrupted and must be run again")
 
     def _since(self, project_id: str) -> date:
         """The newest day of which the retention may have taken something."""
@@ -257,10 +257,10 @@ def _tell(found: Findings) -> None:
         )
     if found.lost_days or found.lost_sessions:
         log.error(
-            "inspection: on %d days and in %d sessions roll-ups and events differ, and it is not rebuilt, "
-            "since events are gone or it is not clear which is right: see docs/operations.md",
+            "inspection: roll-ups and events differ on %d days and in %d sessions; nothing is rebuilt, "
+            "because events are gone or it is unclear which is right: see docs/operations.md",
             len(found.lost_days),
             sum(found.lost_sessions.values()),
         )
     for table, count in found.rebuilt.items():
-        log.warning("inspection: %d days or sessions of %s differed from their events: rebuilt", count, table)
+        log.warning("inspection: %d days or sessions of %s differed from their events and were rebuilt", count, table)

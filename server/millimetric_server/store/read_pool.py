@@ -194,8 +194,8 @@ class ReadPool:
             with cancellation.watched_by(lambda: self._kill(mark, has_ended, _EXPORT_TIMEOUT_S)):
                 return work()
         except NoRoomError as error:
-            log.warning("an export has no room for its file: %s", error)
-            message = "there is no room for a Parquet file on the server: ask for ndjson or csv"
+            log.warning("no disk space for an export's file: %s", error)
+            message = "the server has no disk space for a Parquet file: request ndjson or csv"
             raise AppError(Reason.OVERLOADED, message, retry_after_s=_NO_ROOM_RETRY_S) from None
         except (StoreUnavailableError, OSError) as error:
             if cancellation.is_cancelled:

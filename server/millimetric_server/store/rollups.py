@@ -112,7 +112,7 @@ def make_equal(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Seque
         if not (wrong := find_lasting(store, project_id, rollup, chosen)):
             return
         time.sleep(random.uniform(0, _POLL_S))  # noqa: S311 - another server may repair the same parts in step with us
-    raise StoreUnavailableError("new events keep the roll-ups busy: try again when fewer come in")
+    raise StoreUnavailableError("new events keep changing the roll-ups: try again when fewer arrive")
 
 
 def find_lasting(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> list[str]:
@@ -165,7 +165,7 @@ def _wait_for_end(store: ClickHouse, statement: str, seconds: float, parameters:
     running = set(map(tuple, store.query(read_statement(statement), parameters)))
     while running:
         if time.monotonic() > give_up_at:
-            raise StoreUnavailableError("a deletion from a roll-up, or an insert, does not end")
+            raise StoreUnavailableError("a deletion from a roll-up, or an insert, is still running")
         time.sleep(_POLL_S)
         running &= set(map(tuple, store.query(read_statement(statement), parameters)))
 

@@ -45,7 +45,7 @@ class SchemaLock:
     def check(self) -> None:
         """Raise StoreUnavailableError if another server took the lock over."""
         if _find_newest(self._store) != (self._number, self.mark):
-            raise StoreUnavailableError("another server brings the schema forward now")
+            raise StoreUnavailableError("another server is migrating the schema now")
 
     def release(self) -> None:
         """Drop the lock, and those that it passed over: the oldest first, so that there is one until the end."""
@@ -75,7 +75,7 @@ def _acquire(store: "ClickHouse") -> SchemaLock:
         if newest != seen:
             seen, silent_since = newest, time.monotonic()
             if newest is not None:
-                log.info("schema: another server brings it forward; waiting")
+                log.info("schema: another server is migrating it; waiting")
         if newest is not None and _is_working(store, newest[1]):
             silent_since = time.monotonic()
         if newest is None or time.monotonic() - silent_since > _SILENCE_S:

@@ -19,16 +19,16 @@ from millimetric_server.cli.tables import open_console
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir")
 def backup(folder: Path, as_json: bool, **flags: Any) -> None:
-    """Save everything of the running server into FOLDER, as of one moment.
+    """Save all data of a running server into FOLDER, as of one moment.
 
-    Journal, control database, secrets and the embedded engine: every event that was acknowledged before the
-    moment is in it once, and none that came later. The server goes on acknowledging; only loading rests, for a
-    fraction of a second. FOLDER must be new or empty, and outside of the data folder. It appears when it is
-    whole: a backup that is cut short leaves FOLDER.partial, which the next one replaces.
+    The backup contains the journal, the control database, the secrets and the embedded engine: every event that was
+    acknowledged before the moment, once, and none that came later. The server keeps acknowledging; loading pauses
+    for a fraction of a second. FOLDER must be new or empty, and outside the data folder. It appears once it is
+    complete: an interrupted backup leaves FOLDER.partial, which the next one replaces.
 
-    FOLDER holds personal data and the server's secrets, and is for this user's eyes only: keep it so. Put it back
-    with `millimetric restore`. A PostgreSQL control database is saved with pg_dump, a ClickHouse server with its
-    own BACKUP: see docs/operations.md.
+    FOLDER holds personal data and the server's secrets, and only this user can read it: keep it so. Restore it with
+    `millimetric restore`. Save a PostgreSQL control database with pg_dump, and a ClickHouse server with its own
+    BACKUP: see docs/operations.md.
 
     \b
     Examples:
@@ -56,10 +56,10 @@ def backup(folder: Path, as_json: bool, **flags: Any) -> None:
     click.echo(
         f"{folder}: {counts.stored:,} stored events and {counts.waiting:,} waiting ones, "
         f"{last.manifest.bytes / 1024**2:,.1f} MiB in {len(last.manifest.files):,} files. "
-        f"Loading rested {last.rest_ms:,.0f} ms."
+        f"Loading paused for {last.rest_ms:,.0f} ms."
     )
     if last.manifest.control != "sqlite":
-        click.echo("The control database is PostgreSQL and not in it: save it with pg_dump.", err=True)
+        click.echo("The control database is PostgreSQL and not included: save it with pg_dump.", err=True)
 
 
 def describe(manifest: Manifest) -> dict[str, Any]:

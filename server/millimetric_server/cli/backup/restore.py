@@ -18,15 +18,15 @@ from millimetric_server.process.folder_lock import FolderError, lock_server_fold
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir", "clickhouse_url", "database_url")
 def restore(folder: Path, as_json: bool, **flags: Any) -> None:
-    """Put the backup in FOLDER into an empty data folder, for a server to go on with.
+    """Restore the backup in FOLDER into an empty data folder, from which a server can be started.
 
-    Each file is compared with the hash that the backup has of it; a damaged backup restores nothing. No server may
-    run on the data folder. Afterwards start the server as ever: it loads what was waiting, and events that are
-    sent again are duplicates, as before. Events that came after the moment of the backup are not there: callers
-    that kept them may send them again.
+    Each file is compared with its hash in the backup; a damaged backup restores nothing. No server may run on the
+    data folder. Afterwards start the server as usual: it loads what was waiting, and events that are sent again are
+    duplicates, as before. Events that came after the moment of the backup are missing: callers that kept them may
+    send them again.
 
-    The secrets come along, so API keys and page tokens of that time work again, also those that were revoked
-    since: revoke them again. Never let the old and the restored server run on one ClickHouse.
+    The secrets are restored too, so API keys and page tokens of that time work again, even those that were revoked
+    since: revoke them again. Never run the old and the restored server on one ClickHouse.
 
     \b
     Examples:
@@ -46,8 +46,10 @@ def restore(folder: Path, as_json: bool, **flags: Any) -> None:
         return
     counts = manifest.counts
     click.echo(
-        f"{settings.data_path} is as of {manifest.taken_at}: {counts.stored:,} stored events, {counts.waiting:,} "
-        "waiting. Start the server with `millimetric serve`, then run `millimetric doctor`."
+        f"{settings.data_path} is restored as of {manifest.taken_at}: {counts.stored:,} stored events, "
+        f"{counts.waiting:,} waiting. Start the server with `millimetric serve`, then run `millimetric doctor`."
     )
     if manifest.control != "sqlite":
-        click.echo("The control database was PostgreSQL: restore it with pg_restore before the start.", err=True)
+        click.echo(
+            "The control database was PostgreSQL: restore it with pg_restore before you start the server.", err=True
+        )

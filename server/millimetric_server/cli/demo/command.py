@@ -44,12 +44,12 @@ _BATCH = 500
     help="The 30 days before this day (UTC), which may not be in the future. The same day and number of events give "
     "the same events, ids and times included. [default: today]",
 )
-@click.option("--server", metavar="HOST:PORT", help="The server's gRPC door. [default: 127.0.0.1:50051]")
-@click.option("--http", "http", metavar="URL", help="The server's HTTP door. [default: http://127.0.0.1:8080]")
+@click.option("--server", metavar="HOST:PORT", help="The server's gRPC address. [default: 127.0.0.1:50051]")
+@click.option("--http", "http", metavar="URL", help="The server's HTTP URL. [default: http://127.0.0.1:8080]")
 @click.option(
     "--key",
     metavar="sk_…",
-    help="Send into the project of this secret key, instead of project `demo` of the control database.",
+    help="Send to the project of this secret key instead of project `demo` of the control database.",
 )
 @setting_options(*CONTROL_FLAGS)
 def demo(
@@ -57,9 +57,8 @@ def demo(
 ) -> None:
     """Send a month of invented events to a running server, then show Stats and Sources as tables.
 
-    The events go into project `demo`, which is made if it is missing, under a key that lives as long as this
-    command. They are the same on every run: a second one adds only the days that are new, and counts nothing
-    twice.
+    The events go into project `demo`, which is created if it is missing, under a key that exists only while this
+    command runs. They are the same on every run: a second run adds only new days, and counts nothing twice.
 
     \b
     Examples:
@@ -117,8 +116,8 @@ def _wait_for_key(url: str, key: str, wait_s: float) -> None:
             return
         if time.monotonic() > give_up_at:
             raise ReadError(
-                f"The server at {url} does not know the key. Does it run with another --data-dir or "
-                "--database-url? Give this command the same ones, or a key of the server's with --key."
+                f"The server at {url} does not know the key. If it runs with another --data-dir or "
+                "--database-url, pass the same one to this command, or pass one of the server's keys with --key."
             )
         time.sleep(0.1)
 
@@ -138,10 +137,10 @@ def _send_missing(sender: BatchSender, url: str, key: str, days: list[date], eve
     missing = [day for day in days if held.get(day, 0) < count_events(day, events_total)]
     events = [event for day in missing for event in make_day(day, count_events(day, events_total))]
     if not events:
-        click.echo("The demo's events are there already.")
+        click.echo("The demo's events are already there.")
         return
     duplicates, dropped = _send(sender, events)
-    click.echo(f"Sent {len(events):,} events of {len(missing)} days; {duplicates:,} were there already.")
+    click.echo(f"Sent {len(events):,} events for {len(missing)} days; {duplicates:,} were already there.")
     if dropped:
         click.echo(f"{dropped:,} are older than the project's retention and were not stored.")
 
@@ -197,4 +196,4 @@ def _show(url: str, key: str, days: list[date]) -> None:
         ("source", "medium", "events", "visitors", "paid share"),
         [(row["source"], row["medium"], row["events"], row["uniques"], f"{row['paid_share']:.0%}") for row in rows],
     )
-    click.echo("Programs (bots) are left out of all three, as everywhere unless include_bots is asked for.")
+    click.echo("All three reports leave out bots.")

@@ -47,7 +47,7 @@ def read_json(
         raise ReadError(f"The server at {url} answered {error.code} {reason}.", reason) from None
     except (OSError, HTTPException, ValueError) as error:
         raise ReadError(
-            f"No server answers at {url}. Start one with `millimetric serve` or `make run`, or say where it is."
+            f"No server answers at {url}. Start one with `millimetric serve` or `make run`, or give its address."
         ) from error
 
 
@@ -58,7 +58,7 @@ def read_text(url: str, *, timeout_s: float = _TIMEOUT_S) -> str:
         with opener.open(url, timeout=timeout_s) as response:
             text: str = response.read().decode(errors="replace")
     except (OSError, HTTPException, ValueError) as error:
-        raise ReadError(f"Nothing answers at {url} as it should.") from error
+        raise ReadError(f"The server at {url} did not answer properly.") from error
     return text
 
 
@@ -68,5 +68,5 @@ def _read_object(body: bytes, url: str) -> dict[str, Any]:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ReadError(f"What answers at {url} is not a Millimetric server.")
+        raise ReadError(f"The server at {url} is not a Millimetric server.")
     return value

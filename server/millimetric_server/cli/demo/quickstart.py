@@ -27,10 +27,10 @@ _KINDS = (KeyKind.PUBLIC, KeyKind.SECRET, KeyKind.READ)
 @click.command()
 @setting_options(*SERVER_FLAGS)
 def quickstart(**flags: Any) -> None:
-    """Run the server with a project to try it on, and print its keys and two curl lines.
+    """Run the server with a project to try it out, and print its keys and two curl commands.
 
-    It is `millimetric serve` with project `demo`. A key can't be shown twice, so each start makes fresh ones
-    and revokes those of earlier starts; other keys of the project stay. Use `serve` for anything that lasts.
+    This is `millimetric serve` with project `demo`. A key can't be shown twice, so each start creates new ones and
+    revokes those of earlier starts; other keys of the project stay. Use `serve` for anything permanent.
 
     \b
     Example:
@@ -79,7 +79,7 @@ def _print_lines(settings: Settings, url: str, keys: dict[KeyKind, str]) -> None
 def render_lines(settings: Settings, url: str, keys: dict[KeyKind, str]) -> str:
     """What a newcomer needs: the keys, one line that tracks, one that counts. Nothing in it is wrapped."""
     return f"""
-Millimetric runs at {url} and keeps everything in {settings.data_path}. Ctrl-C ends it.
+Millimetric is running at {url} and keeps its data in {settings.data_path}. Press Ctrl-C to stop it.
 
 Project `demo` has these keys until the next start:
 
@@ -96,5 +96,5 @@ Count it:
 
 curl -sS '{url}/v1/stats?event=signup' -H 'Authorization: Bearer {keys[KeyKind.READ]}' -w '\\n'
 
-A month of invented events: `millimetric demo`. What is set up how: `millimetric doctor`.
+For a month of invented events: `millimetric demo`. To check the installation: `millimetric doctor`.
 """

@@ -55,10 +55,10 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options(*SERVER_FLAGS)
 def doctor(as_json: bool, **flags: Any) -> None:
-    """Check settings, disk, ports, databases and ClickHouse, and say what to do.
+    """Check settings, disk, ports, databases and ClickHouse, and say how to fix problems.
 
-    Give it the flags and environment that the server gets. It changes nothing and may run beside the server.
-    The exit code is 1 if a check fails; a warning is none.
+    Pass the same flags and environment as to the server. It changes nothing and may run while the server runs.
+    The exit code is 1 if a check fails; warnings do not count.
 
     \b
     Examples:
@@ -83,7 +83,7 @@ def examine(flags: dict[str, Any]) -> list[Finding]:
         settings = load_settings(os.environ, flags)
     except ConfigError as error:
         return [fail("settings", str(error), "Correct it; docs/configuration.md lists all settings.")]
-    return [ok("settings", "can be used"), *(check(settings) for check in CHECKS)]
+    return [ok("settings", "are valid"), *(check(settings) for check in CHECKS)]
 
 
 def _show(findings: list[Finding]) -> None:

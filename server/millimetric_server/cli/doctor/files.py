@@ -28,7 +28,7 @@ _FREE_BYTES_WARN = 2 * _GIB
 _FREE_BYTES_FAIL = _GIB // 4
 _BACKLOG_SHARE_WARN = 0.1
 _BACKLOG_SHARE_FAIL = 0.95
-_JOURNAL_ADVICE = "Restore it from a backup, or move it away: a new one is made."
+_JOURNAL_ADVICE = "Restore it from a backup, or move it away: the server creates a new one."
 _GEOIP_DAYS_MAX = 180
 _GEOIP_ADVICE = "Run `make geoip`, or set MILLIMETRIC_GEOIP_DB to a country database in .mmdb format."
 
@@ -46,10 +46,10 @@ def check_data_dir(settings: Settings) -> Finding:
     name, folder = "data folder", settings.data_path
     existing = next(one for one in (folder, *folder.parents) if one.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-        advice = "Give this user the right to write there, or choose another --data-dir (MILLIMETRIC_DATA_DIR)."
+        advice = "Give this user write permission there, or choose another --data-dir (MILLIMETRIC_DATA_DIR)."
         return fail(name, f"{existing} is not a folder that can be written", advice)
     free = shutil.disk_usage(existing).free
-    told = f"{folder}, {free / _GIB:.1f} GiB free" + ("" if existing == folder else "; made at the first start")
+    told = f"{folder}, {free / _GIB:.1f} GiB free" + ("" if existing == folder else "; created at the first start")
     if (holder := find_holder(folder)) is not None:
         told += f", in use by {holder.describe()}"
     advice = "Free some space: without it, writes are refused as `overloaded`."
@@ -62,12 +62,12 @@ def check_secrets(settings: Settings) -> Finding:
     """Are the server's secrets there, whole, and for its eyes only."""
     name, path = "secrets", settings.data_path / "secrets.json"
     if all(getattr(settings, one) for one in SECRET_NAMES):
-        return ok(name, "all three are given by settings")
+        return ok(name, "all three come from settings")
     if not path.exists():
         if (settings.data_path / "journal.db").exists():
-            advice = "Restore it from a backup: new secrets would void every key and cut visitors in two."
-            return fail(name, f"{path} is gone, though this server has run before", advice)
-        return ok(name, "made at the first start")
+            advice = "Restore it from a backup: new secrets would invalidate every key and split each visitor in two."
+            return fail(name, f"{path} is missing, although this server has run before", advice)
+        return ok(name, "created at the first start")
     try:
         mode = path.stat().st_mode & 0o777
         kept = json.loads(path.read_text())
@@ -87,14 +87,14 @@ def check_control_database(settings: Settings) -> Finding:
     try:
         engine = open_engine(url) if not _is_missing_sqlite(url) else None
         if engine is None:
-            return ok(name, "made at the first start")
+            return ok(name, "created at the first start")
         database = Database(engine)
         with contextlib.closing(database):
             with database.read() as connection:
                 kind = connection.dialect.name
                 is_empty = not inspect(connection).has_table("projects")
             if is_empty:
-                return ok(name, f"{kind} answers; its tables are made at the first start")
+                return ok(name, f"{kind} answers; its tables are created at the first start")
             count = len(ControlStore(engine).list_projects())
     except (ControlError, ControlUnavailableError) as error:
         advice = "Start the database, or correct --database-url (MILLIMETRIC_DATABASE_URL)."
@@ -108,14 +108,14 @@ def check_journal(settings: Settings) -> Finding:
     """Can the journal be read, and how much of it waits for ClickHouse."""
     name, path = "journal", settings.data_path / "journal.db"
     if not path.exists():
-        return ok(name, "made at the first start")
+        return ok(name, "created at the first start")
     try:
         waiting = measure_backlog(path)
     except JournalFileError as error:
         return fail(name, f"{path} can't be read: {error}", _JOURNAL_ADVICE)
     share = waiting.bytes / settings.journal_max_bytes
-    told = f"{waiting.rows:,} events ({waiting.bytes / 1024**2:.1f} MiB) wait for ClickHouse, {share:.0%} of what may"
-    advice = "See that ClickHouse answers: events wait here until it takes them, and beyond the limit are refused."
+    told = f"{waiting.rows:,} events ({waiting.bytes / 1024**2:.1f} MiB) wait for ClickHouse, {share:.0%} of the limit"
+    advice = "Check that ClickHouse answers: events wait here until it takes them; at the limit, writes are refused."
     if share >= _BACKLOG_SHARE_FAIL:
         return fail(name, told, advice)
     return warn(name, told, advice) if share >= _BACKLOG_SHARE_WARN else ok(name, told)

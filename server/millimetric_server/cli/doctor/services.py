@@ -30,8 +30,8 @@ def check_http_port(settings: Settings) -> Finding:
     except ReadError:
         is_ours = False
     if is_ours:
-        return ok(name, f"a Millimetric answers at {url}")
-    return fail(name, f"{url} is taken by another program", "Choose another --http-port (MILLIMETRIC_HTTP_PORT).")
+        return ok(name, f"a Millimetric server answers at {url}")
+    return fail(name, f"{url} is in use by another program", "Choose another --http-port (MILLIMETRIC_HTTP_PORT).")
 
 
 def check_grpc_port(settings: Settings) -> Finding:
@@ -46,10 +46,10 @@ def check_grpc_port(settings: Settings) -> Finding:
             answer = stub.Check(health_pb2.HealthCheckRequest(service=_SERVICE), timeout=_TIMEOUT_S)
         except grpc.RpcError:
             advice = "Choose another --grpc-port (MILLIMETRIC_GRPC_PORT)."
-            return fail(name, f"{address} is taken by another program", advice)
+            return fail(name, f"{address} is in use by another program", advice)
     if answer.status == health_pb2.HealthCheckResponse.SERVING:
-        return ok(name, f"a Millimetric answers at {address}")
-    return warn(name, f"the Millimetric at {address} is shutting down", "Wait until it has ended.")
+        return ok(name, f"a Millimetric server answers at {address}")
+    return warn(name, f"the Millimetric server at {address} is shutting down", "Wait until it has ended.")
 
 
 def check_metrics(settings: Settings) -> Finding:
@@ -58,8 +58,8 @@ def check_metrics(settings: Settings) -> Finding:
     if address is None:
         if settings.metrics_token:
             return ok(name, f"with the token, at {http_url(settings)}/metrics")
-        advice = "Set MILLIMETRIC_METRICS_ADDRESS or MILLIMETRIC_METRICS_TOKEN, and have Prometheus ask there."
-        return warn(name, "off: nobody can watch this server", advice)
+        advice = "Set MILLIMETRIC_METRICS_ADDRESS or MILLIMETRIC_METRICS_TOKEN, and point Prometheus at it."
+        return warn(name, "off: this server can't be monitored", advice)
     host, port = address
     if port == 0:
         return ok(name, "on a port chosen at start")
@@ -68,8 +68,8 @@ def check_metrics(settings: Settings) -> Finding:
         return finding
     url = f"http://{dial_host(at)}:{port}/metrics"
     if _shows_our_metrics(url):
-        return ok(name, f"a Millimetric answers at {url}")
-    return warn(name, f"{url} is taken by another program", "Choose another --metrics-address.")
+        return ok(name, f"a Millimetric server answers at {url}")
+    return warn(name, f"{url} is in use by another program", "Choose another --metrics-address.")
 
 
 def check_clickhouse(settings: Settings) -> Finding:
@@ -88,7 +88,7 @@ def check_clickhouse(settings: Settings) -> Finding:
         return ok(name, f"embedded engine {version}, in use by the running server")
     folder = urlsplit(url).path
     if os.path.isdir(folder) and not os.access(folder, os.W_OK):  # noqa: PTH112 - the URL's path is text
-        return fail(name, f"{folder} can't be written", "Give this user the right to write there.")
+        return fail(name, f"{folder} can't be written", "Give this user write permission there.")
     return ok(name, f"embedded engine {version} is installed")
 
 
@@ -100,10 +100,10 @@ def check_trusted_proxies(settings: Settings) -> Finding:
     except ConfigError as error:
         return fail(name, str(error), "Write networks such as 10.0.0.0/8,::1.")
     if not networks:
-        return ok(name, "none: the address that connects is the visitor's (behind a proxy, name it)")
+        return ok(name, "none: the connecting address counts as the visitor's (if there is a proxy, list it)")
     told = ", ".join(map(str, networks))
     if any(network.prefixlen == 0 for network in networks):
-        return warn(name, told, "Any visitor can forge an address: name only your own proxies.")
+        return warn(name, told, "Any visitor can spoof an IP address: list only your own proxies.")
     return ok(name, told)
 
 

@@ -11,31 +11,31 @@ _NAME = "stored events"
 _AGE_MAX_S = 2 * 24 * 3600
 _DAYS_SHOWN = 5
 _LOST_ADVICE = 'Restore them: docs/operations.md, "Stored events are damaged". The roll-ups were left as they are.'
-_REBUILT_ADVICE = "They are rebuilt from the events. Look at the disk, then delete the parts."
+_REBUILT_ADVICE = "They are rebuilt from the events. Check the disk, then delete the parts."
 
 
 def check_store(settings: Settings) -> Finding:
     """Is what ClickHouse stores whole, and does it agree with itself."""
     if not (settings.data_path / FILE_NAME).exists():
-        return ok(_NAME, "looked at for the first time while the server runs")
+        return ok(_NAME, "the server inspects them when it runs")
     found = read_findings(settings.data_path)
     if found is None:
-        return warn(_NAME, f"{FILE_NAME} can't be read", "Delete it: the running server makes it anew.")
+        return warn(_NAME, f"{FILE_NAME} can't be read", "Delete it: the running server writes it again.")
     if found.has_lost_events:
         return fail(_NAME, "; ".join((*_tell_parts(found), *_tell_lost(found))), _LOST_ADVICE)
     if found.fault:
-        return warn(_NAME, f"could not be looked at: {found.fault}", "See the server's log for `inspection:`.")
+        return warn(_NAME, f"could not be inspected: {found.fault}", "See the server's log for `inspection:`.")
     return _judge_whole(found)
 
 
 def _judge_whole(found: Findings) -> Finding:
-    told = f"whole at {datetime.fromtimestamp(found.checked_at, UTC):%Y-%m-%d %H:%M} UTC"
+    told = f"undamaged at {datetime.fromtimestamp(found.checked_at, UTC):%Y-%m-%d %H:%M} UTC"
     if rebuilt := sum(found.rebuilt.values()):
         told += f", after {rebuilt:,} days and sessions were rebuilt from their events"
     if parts := _tell_parts(found):
         return warn(_NAME, "; ".join((told, *parts)), _REBUILT_ADVICE)
     if time.time() - found.checked_at > _AGE_MAX_S:
-        return warn(_NAME, told, "Start the server: it looks at start and daily.")
+        return warn(_NAME, told, "Start the server: it inspects them at start and daily.")
     return ok(_NAME, told)
 
 
@@ -45,7 +45,7 @@ def _tell_parts(found: Findings) -> list[str]:
 
 def _tell_lost(found: Findings) -> list[str]:
     days = [
-        f"{day.project_id} has {day.events:,} events of {day.day}, of which roll-ups know {max(day.rollups.values()):,}"
+        f"{day.project_id} has {day.events:,} events on {day.day}, but roll-ups count {max(day.rollups.values()):,}"
         for day in found.lost_days[:_DAYS_SHOWN]
     ]
     more = [f"{left} more days differ"] if (left := len(found.lost_days) - _DAYS_SHOWN) > 0 else []

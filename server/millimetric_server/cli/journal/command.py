@@ -21,13 +21,13 @@ _MIB = 1024**2
 
 @click.group()
 def journal() -> None:
-    """See what became of every event, and have those tried again that ClickHouse refused.
+    """See what became of every event, and retry those that ClickHouse refused.
 
-    The journal is the file journal.db of the data folder. Events are written there before they are answered, and
-    wait there until ClickHouse holds them. An event that ClickHouse refuses, by a constraint for example, stops no
-    other: it is set aside as a dead letter.
+    The journal is the file journal.db in the data folder. Events are written there before they are acknowledged, and
+    wait there until ClickHouse holds them. An event that ClickHouse refuses, for example because of a constraint,
+    does not stop the others: it is set aside as a dead letter.
 
-    These commands work beside a running server and without one.
+    These commands work with or without a running server.
     """
 
 
@@ -38,11 +38,11 @@ journal.add_command(retry_dead_letters)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir")
 def show_status(as_json: bool, **flags: Any) -> None:
-    """Show what became of all events, project by project.
+    """Show what became of all events, by project.
 
-    Received is what arrived; it is the sum of all the others. Stored is in ClickHouse, duplicate was here already,
-    rejected broke a rule, dropped was left out on purpose, waiting is on its way to ClickHouse, and dead letters
-    are what ClickHouse refused. Missing is what would be left over, and is 0.
+    Received events are the sum of all the others. Stored events are in ClickHouse, duplicates were already there,
+    rejected ones broke a rule, dropped ones were left out by policy, waiting ones are still to be loaded, and dead
+    letters are those that ClickHouse refused. Missing is the difference, and must be 0.
 
     \b
     Examples:
@@ -61,16 +61,16 @@ def show_status(as_json: bool, **flags: Any) -> None:
 @journal.command("dead-letters")
 @click.option("--project", metavar="P", help="Only those of this project: its name or id.")
 @click.option(
-    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most so many, oldest first."
+    "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many, oldest first."
 )
 @click.option("--full", is_flag=True, help="Add ClickHouse's message and all fields; they may be personal data.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON array, as full, and nothing else.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields and nothing else.")
 @setting_options(*CONTROL_FLAGS)
 def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool, **flags: Any) -> None:
     """List the events that ClickHouse refused, and why, oldest first.
 
-    The reason is ClickHouse's own name for it. Of an event only its name and id are shown; --full and --json show
-    all of its fields, and the message, which may quote them. Their times are microseconds since 1970 UTC.
+    The reason is ClickHouse's own name for it. Only an event's name and id are shown; --full and --json show all of
+    its fields, and ClickHouse's message, which may quote them. Times are in microseconds since 1970 UTC.
 
     \b
     Examples:
@@ -85,14 +85,14 @@ def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool
     if as_json:
         click.echo(json.dumps([_describe_letter(letter) for letter in letters]))
     elif not letters:
-        click.echo("There is no dead letter.")
+        click.echo("There are no dead letters.")
     else:
         _show_letters(letters)
         if full:
             _show_contents(letters)
         if count > len(letters):
             click.echo(f"{count - len(letters):,} more are not shown: give a larger --limit.")
-        click.echo("Once the cause is mended, have them tried again: millimetric journal retry --all")
+        click.echo("Once the cause is fixed, retry them: millimetric journal retry --all")
 
 
 def _describe_status(status: JournalStatus) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _describe_status(status: JournalStatus) -> dict[str, Any]:
 
 def _show_balances(balances: Sequence[Balance]) -> None:
     if not balances:
-        click.echo("No event was received yet.")
+        click.echo("No events have been received yet.")
         return
     figures = [_sum_up(one) for one in balances]
     rows = [(one.project_id, *values) for one, values in zip(balances, figures, strict=True)]
@@ -157,7 +157,7 @@ def _sum_up(one: Balance) -> tuple[int, ...]:
 
 
 def _show_totals(status: JournalStatus) -> None:
-    in_flight = "a block is on its way to ClickHouse" if status.is_in_flight else "no block is on its way"
+    in_flight = "a block is being loaded" if status.is_in_flight else "no block is being loaded"
     click.echo(
         f"Waiting: {status.backlog.rows:,} events in {status.backlog.entries:,} entries "
         f"({status.backlog.bytes / _MIB:.1f} MiB); {in_flight}."

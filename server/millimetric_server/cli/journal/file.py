@@ -31,7 +31,7 @@ def find_project(flags: dict[str, Any], project: str | None) -> str:
 def open_journal(path: Path, *, is_written: bool = False) -> Iterator[OperatorJournal]:
     """Open the journal to read it or to write it; what may go wrong becomes a sentence."""
     if not path.exists():
-        raise click.ClickException(f"There is no journal at {path}. Start the server once: it makes it.")
+        raise click.ClickException(f"There is no journal at {path}. Start the server once: it creates the journal.")
     try:
         with open_operator_journal(path, is_written=is_written) as journal:
             yield journal

@@ -1,4 +1,4 @@
-"""`millimetric journal retry`: has dead letters tried again, and tells what ClickHouse said this time."""
+"""`millimetric journal retry`: retries dead letters, and reports what ClickHouse says this time."""
 
 import time
 from collections.abc import Sequence
@@ -32,16 +32,16 @@ class _Outcome:
 @click.argument("dead_letter_ids", nargs=-1, type=int, metavar="[ID]...")
 @click.option("--project", metavar="P", help="All dead letters of this project: its name or id.")
 @click.option("--all", "is_all", is_flag=True, help="All dead letters.")
-@click.option("--wait/--no-wait", "waits", default=True, help="Wait, up to 10 seconds, for what becomes of them.")
+@click.option("--wait/--no-wait", "waits", default=True, help="Wait up to 10 seconds for the outcome.")
 @setting_options(*CONTROL_FLAGS)
 def retry_dead_letters(
     dead_letter_ids: tuple[int, ...], project: str | None, is_all: bool, waits: bool, **flags: Any
 ) -> None:
-    """Have dead letters tried again: by ID, all of a project, or all.
+    """Retry dead letters: by ID, by project, or all.
 
-    First mend the cause: drop the constraint, or bring the table's columns back to what they were. A running server
-    takes the events within about a second and sends them behind those that wait; without one they go at its next
-    start. An event that is refused again is a dead letter again, with a new id; then the exit code is 1.
+    Fix the cause first: drop the constraint, or restore the table's columns. A running server picks the events up
+    within about a second and sends them after those that are waiting; otherwise they are sent at its next start. An
+    event that is refused again becomes a dead letter again, with a new id; then the exit code is 1.
 
     \b
     Examples:
@@ -53,18 +53,18 @@ def retry_dead_letters(
     project_id, path = find_project(flags, project), find_journal(flags)
     marked = _mark(path, dead_letter_ids, project_id)
     if not marked.events:
-        click.echo("There is no dead letter to try again.")
+        click.echo("There are no dead letters to retry.")
     elif not waits:
         click.echo(f"{_count(marked.events)} marked to be tried again.")
     else:
-        with open_console(is_error=True).status("Waiting for the server to try again"):
+        with open_console(is_error=True).status("Waiting for the server to retry"):
             outcome = _follow(path, marked)
         _report(marked, outcome)
 
 
 def _check_choice(dead_letter_ids: Sequence[int], project: str | None, *, is_all: bool) -> None:
     if is_all and (dead_letter_ids or project is not None):
-        raise click.UsageError("--all stands alone: it means all dead letters of all projects.")
+        raise click.UsageError("--all takes no ids and no --project: it means all dead letters of all projects.")
     if not (is_all or dead_letter_ids or project is not None):
         raise click.UsageError("Say which dead letters: their ids, --project or --all.")
 
@@ -99,11 +99,13 @@ def _follow(path: Path, marked: MarkedLetters) -> _Outcome:
 
 def _report(marked: MarkedLetters, outcome: _Outcome) -> None:
     if not outcome.is_taken:
-        click.echo(f"{_count(marked.events)} marked, but no running server took them: they go at its next start.")
+        click.echo(
+            f"{_count(marked.events)} marked, but no running server picked them up: it retries them at its next start."
+        )
     elif not outcome.is_settled:
         click.echo(
-            f"{_count(marked.events)} taken by the server, and wait for ClickHouse. "
-            "See how far they are: millimetric journal status"
+            f"{_count(marked.events)} picked up by the server and waiting for ClickHouse. "
+            "To see their progress: millimetric journal status"
         )
     else:
         click.echo(f"{_count(marked.events - outcome.refused)} loaded, {outcome.refused:,} refused again.")

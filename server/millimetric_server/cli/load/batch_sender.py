@@ -68,7 +68,7 @@ class BatchSender:
         except grpc.FutureTimeoutError:
             raise SendError(
                 f"No server answers at {self._address}. Start one with `millimetric serve` or `make run`, "
-                "or say with --server where it is."
+                "or give its address with --server."
             ) from None
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class BatchSender:
         if refusal.code in _UNANSWERED and not refusal.reason:
             return f"The server at {self._address} has not answered for {self._patience_s:.0f} s."
         if not refusal.reason:
-            return f"What answers at {self._address} is not a Millimetric server (gRPC {refusal.code.name})."
+            return f"The server at {self._address} is not a Millimetric server (gRPC {refusal.code.name})."
         return f"The server refused the events: {refusal.message} ({refusal.reason})."
 
 

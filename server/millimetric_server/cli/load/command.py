@@ -43,19 +43,19 @@ _STDIN = Path("stdin")  # names the rejected rows of what came through a pipe
     "--key",
     envvar="MILLIMETRIC_KEY",
     metavar="sk_…",
-    help="A secret key of the project. Rather set the environment variable: other users of this machine can "
+    help="A secret key of the project. Prefer the environment variable: other users of this machine can "
     "read a command line. [env: MILLIMETRIC_KEY]",
 )
 @click.option(
     "--server",
     metavar="HOST:PORT",
-    help="The server's gRPC door; https://host:port for TLS. [default: 127.0.0.1:50051]",
+    help="The server's gRPC address; https://host:port for TLS. [default: 127.0.0.1:50051]",
 )
 @click.option(
     "--format",
     "format_name",
     type=click.Choice(sorted(_READERS)),
-    help="What FILE is, where its name does not tell. [default for a pipe: ndjson]",
+    help="The format of FILE, if its name does not show it. [default for a pipe: ndjson]",
 )
 @click.option(
     "--batch-size",
@@ -64,14 +64,14 @@ _STDIN = Path("stdin")  # names the rejected rows of what came through a pipe
     show_default=True,
     help="Rows sent and acknowledged together.",
 )
-@click.option("--restart", is_flag=True, help="Forget how far an earlier load came, and begin with the first row.")
+@click.option("--restart", is_flag=True, help="Ignore the progress of an earlier load and start at the first row.")
 @click.option(
     "--patience",
     type=click.FloatRange(0),
     default=300.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long to wait for a server that is away or overloaded before giving up.",
+    help="How long to wait for a server that is down or overloaded before giving up.",
 )
 def load(
     file: str,
@@ -84,16 +84,15 @@ def load(
 ) -> None:
     """Load the events in FILE, and count each of them once.
 
-    FILE is NDJSON (a JSON object a line) or CSV, also as .gz, or `-` for a pipe. The names are those of the API:
-    event, event_id, timestamp, anonymous_id, user_id, session_id, url, path, referrer, properties. In CSV the
-    first row names the columns; `properties.plan` is a property, `properties` a JSON object, and any other
-    column becomes a property too. A row without a timestamp is taken as happening now; one that is older than the
-    project keeps events (365 days by default) is removed again.
+    FILE is NDJSON (one JSON object per line) or CSV, also as .gz, or `-` for a pipe. Field names are those of the
+    API: event, event_id, timestamp, anonymous_id, user_id, session_id, url, path, referrer, properties. In CSV the
+    first row names the columns; `properties.plan` is a property, `properties` is a JSON object, and any other column
+    becomes a property too. A row without a timestamp counts as happening now; one that is older than the project's
+    retention (365 days by default) is not stored.
 
-    What is acknowledged is noted in FILE.millimetric-load.json: run the same command again after a crash and it
-    goes on from there. Rows without an event_id are given one that depends only on the file and the line, so a
-    batch that is sent twice counts once (within the server's idempotency window, 7 days by default). A pipe
-    can't be resumed.
+    Progress is saved in FILE.millimetric-load.json: after a crash, run the same command again to resume. Rows without
+    an event_id get one that depends only on the file and the line, so a batch that is sent twice counts once (within
+    the server's idempotency window, 7 days by default). A load from a pipe can't be resumed.
 
     Rows that are not valid events are written to FILE.rejected.ndjson with their line and the reason, and the
     exit code is 1.
@@ -126,7 +125,7 @@ def _check_key(key: str | None) -> ParsedKey:
         raise click.UsageError("Give a secret key with --key or in MILLIMETRIC_KEY.")
     parsed = parse_key(key)
     if parsed is None:
-        raise click.ClickException("That is no key: keys look like sk_live_0123abcd_… and are copied whole.")
+        raise click.ClickException("That is not a key: keys look like sk_live_0123abcd_…; copy the whole key.")
     if parsed.kind is not KeyKind.SECRET:
         raise click.ClickException(f"Loading needs a secret key (sk_…); this is a {parsed.kind.value} key.")
     return parsed
@@ -138,7 +137,7 @@ def _guess_format(path: Path | None) -> str:
     name = path.name.lower().removesuffix(".gz")
     found = _FORMATS.get(Path(name).suffix)
     if found is None:
-        raise click.ClickException(f"What is {path.name}? Say it with --format ndjson or --format csv.")
+        raise click.ClickException(f"The format of {path.name} is unknown: pass --format ndjson or --format csv.")
     return found
 
 
@@ -152,7 +151,7 @@ def _begin(path: Path | None, server: str, key_prefix: str, *, restart: bool) ->
     elif state.is_done:
         click.echo(f"{path.name} was loaded already; --restart sends it again.", err=True)
     elif state.rows:
-        click.echo(f"Going on after row {state.rows:,}.", err=True)
+        click.echo(f"Resuming after row {state.rows:,}.", err=True)
     return state
 
 
@@ -202,4 +201,4 @@ def _finish(path: Path | None, state: LoadState) -> None:
 def _tell_resumption(path: Path | None, state: LoadState | None) -> str:
     if path is None or state is None or state.rows == 0:
         return ""
-    return f"\n{state.rows:,} rows are done: the same command goes on from there."
+    return f"\n{state.rows:,} rows are done: run the same command to resume from there."

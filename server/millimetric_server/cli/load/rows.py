@@ -99,7 +99,7 @@ def _read_records(reader: Any, seed: str) -> Iterator[Row]:
 def _read_record(line: int, header: Sequence[str], cells: Sequence[str], seed: str) -> Row:
     content = {name: _show(cell) for name, cell in zip(header, cells, strict=False)}
     if len(cells) > len(header):
-        problem = Violation("body", f"has {len(cells)} cells, and the header {len(header)}")
+        problem = Violation("body", f"has {len(cells)} cells, but the header has {len(header)}")
         return Row(line, content, (problem,))
     text = "\x1f".join(cells).encode(errors="surrogateescape")
     try:

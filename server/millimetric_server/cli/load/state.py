@@ -68,20 +68,20 @@ def resume_state(path: Path, server: str, key_prefix: str) -> LoadState | None:
     except FileNotFoundError:
         return None
     except (msgspec.DecodeError, OSError):
-        raise StateError(f"{state_path} can't be read. Begin anew with --restart.") from None
+        raise StateError(f"{state_path} can't be read. Start over with --restart.") from None
     if state.version != _VERSION:
-        raise StateError(f"{state_path} was written by another version. Begin anew with --restart.")
+        raise StateError(f"{state_path} was written by another version. Start over with --restart.")
     if (state.server, state.key_prefix) != (server, key_prefix):
         raise StateError(
             f"{path.name} was being loaded with another key or into another server "
-            f"({state.key_prefix} at {state.server}). Begin anew with --restart."
+            f"({state.key_prefix} at {state.server}). Start over with --restart."
         )
     status = path.stat()
     if (state.size, state.mtime_ns) != (status.st_size, status.st_mtime_ns):
         if state.size != status.st_size or state.digest != _digest(path):
             raise StateError(
                 f"{path.name} has changed since it was loaded up to row {state.rows}. --restart loads it from "
-                "the beginning; rows without an event_id of their own are then counted again."
+                "the beginning; rows without an event_id then count again."
             )
         state.mtime_ns = status.st_mtime_ns
     return state

@@ -1,4 +1,4 @@
-"""`millimetric key`: what callers prove themselves with."""
+"""`millimetric key`: the credentials of callers."""
 
 import json
 from typing import Any
@@ -18,7 +18,7 @@ _KIND_HELP = (
 
 @click.group()
 def key() -> None:
-    """Create, list and revoke keys. A new one works at once; a revoked one stops within 10 seconds. No restart."""
+    """Create, list and revoke keys. New keys work at once; revoked ones stop within 10 seconds."""
 
 
 @key.command("create")
@@ -30,13 +30,13 @@ def key() -> None:
     type=click.Choice([environment.value for environment in Environment]),
     default=Environment.LIVE.value,
     show_default=True,
-    help="The word that stands in the key, so that nobody mistakes one for the other.",
+    help="The environment named in the key, so that people don't mix keys up.",
 )
-@click.option("--label", default="", metavar="TEXT", help="What the key is for, to know it again in the list.")
+@click.option("--label", default="", metavar="TEXT", help="What the key is for; shown in the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options(*CONTROL_FLAGS)
 def create_key(project: str | None, kind: str, environment: str, label: str, as_json: bool, **flags: Any) -> None:
-    """Create a key and print it, this once.
+    """Create a key and print it. It can't be shown again.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def create_key(project: str | None, kind: str, environment: str, label: str, as_
         click.echo(json.dumps({**_describe(made.key), "key": made.text}))
         return
     click.echo(made.text)
-    click.echo("The key is shown only now: keep it where you keep passwords.", err=True)
+    click.echo("The key is shown only once: store it where you store passwords.", err=True)
 
 
 @key.command("list")
@@ -61,7 +61,7 @@ def create_key(project: str | None, kind: str, environment: str, label: str, as_
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array and nothing else.")
 @setting_options(*CONTROL_FLAGS)
 def list_keys(project: str | None, as_json: bool, **flags: Any) -> None:
-    """List a project's keys, the revoked ones too. Their secrets are not known to anybody but their owners.
+    """List a project's keys, including revoked ones. Only a key's owner knows its secret.
 
     \b
     Example:
@@ -91,7 +91,7 @@ def list_keys(project: str | None, as_json: bool, **flags: Any) -> None:
 @click.argument("prefix")
 @setting_options(*CONTROL_FLAGS)
 def revoke_key(prefix: str, **flags: Any) -> None:
-    """Revoke the key with this PREFIX, for good.
+    """Revoke the key with this PREFIX, permanently.
 
     The prefix is the 8 hex digits between a key's second and third underscore; `key list` shows it. Servers
     refuse the key within 10 seconds.

@@ -12,10 +12,10 @@ _project_option = click.option("--project", required=True, metavar="P", help="Th
 
 @click.group()
 def origin() -> None:
-    """Say from which web origins a project's public key may send events.
+    """Choose the web origins from which a project's public keys may send events.
 
-    An origin is scheme://host[:port], with nothing after it. https://*.example.com stands for all subdomains
-    of example.com, and not for example.com itself.
+    An origin is scheme://host[:port], with nothing after it. https://*.example.com covers all subdomains of
+    example.com, but not example.com itself.
     """
 
 
@@ -24,7 +24,7 @@ def origin() -> None:
 @_project_option
 @setting_options(*CONTROL_FLAGS)
 def add_origin(url: str, project: str, **flags: Any) -> None:
-    """Allow the origin URL. One that is allowed already stays so.
+    """Allow the origin URL; it may be allowed already.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def add_origin(url: str, project: str, **flags: Any) -> None:
 @_project_option
 @setting_options(*CONTROL_FLAGS)
 def remove_origin(url: str, project: str, **flags: Any) -> None:
-    """Take the origin URL off the project's list.
+    """Remove the origin URL from the project's list.
 
     \b
     Example:
@@ -53,7 +53,7 @@ def remove_origin(url: str, project: str, **flags: Any) -> None:
 @_project_option
 @setting_options(*CONTROL_FLAGS)
 def list_origins(project: str, **flags: Any) -> None:
-    """List the project's origins, one a line.
+    """List the project's origins, one per line.
 
     \b
     Example:
@@ -67,4 +67,4 @@ def _show(origins: tuple[str, ...]) -> None:
     for one in origins:
         click.echo(one)
     if not origins:
-        click.echo("No origin is allowed: the public key works from no page.", err=True)
+        click.echo("No origin is allowed: no page can use the public key.", err=True)

@@ -23,7 +23,7 @@ _KEYS = (
 
 @click.group()
 def project() -> None:
-    """Create, list and change projects. A project is one tenant: its keys never see another one's events."""
+    """Create, list and change projects. A project is one tenant: its keys never see another project's events."""
 
 
 project.add_command(update_project)
@@ -44,8 +44,7 @@ project.add_command(update_project)
 def create_project(name: str, origins: tuple[str, ...], as_json: bool, **flags: Any) -> None:
     """Create a project and print its three keys.
 
-    The keys are shown this once: only a hash of them is kept. A running server knows them within a few
-    seconds and needs no restart.
+    The keys can't be shown again, because only a hash of them is stored. They work at once in every running server.
 
     \b
     Examples:
@@ -111,10 +110,10 @@ def _show(made: Project, texts: dict[str, str]) -> None:
     uses = "\n".join(f"{name.removesuffix('_key')}: {use}." for name, _, use in _KEYS)
     if not made.origins:
         uses += (
-            "\nThe public key works from no page yet: "
+            "\nNo page can use the public key yet: "
             "millimetric origin add https://www.example.com --project " + made.project_id
         )
-    notice = "The keys are shown only now: keep them where you keep passwords."
+    notice = "The keys are shown only once: store them where you store passwords."
     open_console().print(Panel(Text(f"{notice}\n\n{uses}"), expand=False))
 
 

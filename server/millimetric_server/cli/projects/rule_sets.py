@@ -8,5 +8,7 @@ def check_rule_set(name: str) -> str:
     from millimetric_server.enrich.attribution import RULE_SETS  # its tables take a moment to load
 
     if name not in RULE_SETS:
-        raise click.BadParameter(f"{name!r} is none of {', '.join(RULE_SETS)}.", param_hint="--rule-set")
+        raise click.BadParameter(
+            f"{name!r} is not a rule set; choose one of {', '.join(RULE_SETS)}.", param_hint="--rule-set"
+        )
     return name

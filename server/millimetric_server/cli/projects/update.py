@@ -18,7 +18,7 @@ _DEFAULT = "default"
 @click.command("update")
 @click.argument("name")
 @click.option("--rule-set", metavar="S", help="The attribution rule set for new events, such as standard-1.")
-@click.option("--retention-days", type=int, metavar="N", help="For how many days new events are kept.")
+@click.option("--retention-days", type=int, metavar="N", help="How many days new events are kept.")
 @click.option(
     "--rate-limits",
     metavar="LIMITS",
@@ -29,10 +29,10 @@ _DEFAULT = "default"
 def update_project(
     name: str, rule_set: str | None, retention_days: int | None, rate_limits: str | None, **flags: Any
 ) -> None:
-    """Change the project NAME (or its id), and show its rules; without options, only show them.
+    """Change the settings of the project NAME (or its id) and show them; without options, only show them.
 
-    A running server follows within a few seconds. Stored events stay as they are: `millimetric reclassify` runs
-    them through another rule set, and each keeps the days that applied when it came in.
+    A running server follows within a few seconds. Stored events stay as they are: `millimetric reclassify` applies
+    another rule set to them, and each event keeps the retention that applied when it arrived.
 
     \b
     Examples:
@@ -59,7 +59,9 @@ def _read_limits(text: str) -> Mapping[str, RateLimit | None]:
         return limits
     named = {entry.partition("=")[0].strip() for entry in text.split(",")}
     if REFUSED in named:
-        raise click.BadParameter(f"`{REFUSED}` is the server's alone", param_hint="--rate-limits")
+        raise click.BadParameter(
+            f"`{REFUSED}` applies to the whole server and can't be set for a project", param_hint="--rate-limits"
+        )
     return {name: limit for name, limit in limits.items() if name in named}
 
 

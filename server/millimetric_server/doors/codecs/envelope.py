@@ -19,22 +19,22 @@ def open_envelope(body: bytes, encoding: str, bytes_max: int) -> tuple[bytes, st
     Raises AppError invalid_payload, payload_too_large.
     """
     if not body:
-        raise _wrong_count("holds no message")
+        raise _wrong_count("contains no message")
     if len(body) < HEAD_BYTES:
-        raise _bad("ends within the head of an envelope")
+        raise _bad("is truncated within the header of an envelope")
     flags, length = _HEAD.unpack_from(body)
     if flags & ~_COMPRESSED:
-        raise _bad("has flags in its envelope that are unknown")
+        raise _bad("has unknown flags in its envelope")
     if length > bytes_max:
         raise too_large(bytes_max)
     if len(body) < HEAD_BYTES + length:
-        raise _bad("ends within its message")
+        raise _bad("is truncated within its message")
     if len(body) > HEAD_BYTES + length:
-        raise _wrong_count("holds more than one message")
+        raise _wrong_count("contains more than one message")
     if not flags & _COMPRESSED:
         return body[HEAD_BYTES:], "identity"
     if encoding == "identity":
-        raise _bad("says that its message is compressed, and the headers do not say how", StatusCode.INTERNAL)
+        raise _bad("has a compressed message, but the headers name no compression", StatusCode.INTERNAL)
     return body[HEAD_BYTES:], encoding if length else "identity"
 
 

@@ -66,7 +66,7 @@ class JsonDecoder:
             if self._request is BatchRequest:
                 return _decode_batch(body or b"{}")
             if body.count(b",") > _COMMAS_MAX and self._has_lists:
-                raise invalid_payload((Violation("body", f"must hold at most {_COMMAS_MAX} values"),))
+                raise invalid_payload((Violation("body", f"must contain at most {_COMMAS_MAX} values"),))
             return self._decode_single(body or b"{}")
         except msgspec.ValidationError as error:
             raise invalid_payload((_locate(error),)) from None
@@ -92,7 +92,7 @@ def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -
         raise invalid_params("query", "must be percent-encoded UTF-8 with at most 100 parameters") from None
     for name, text in pairs:
         if name not in known or name in path:
-            raise invalid_params(name[:64], f"is unknown here; there are {', '.join(known)}")
+            raise invalid_params(name[:64], f"is not a parameter of this route; there are {', '.join(known)}")
         if name == "filter" and text:
             values.setdefault(name, []).append(_read_filter(text))
         elif known[name]:

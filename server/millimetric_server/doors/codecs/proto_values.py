@@ -56,7 +56,7 @@ def read_timestamp(name: str, value: Timestamp) -> Instant:
     """Read a time, its nanoseconds cut to microseconds. Raises FieldError."""
     seconds, nanos = value.seconds, value.nanos
     if not (_SECONDS_MIN <= seconds <= _SECONDS_MAX and 0 <= nanos <= _NANOS_MAX):
-        raise FieldError(name, "must lie between the years 1 and 9999, with 0 to 999,999,999 nanos")
+        raise FieldError(name, "must be between the years 1 and 9999, with 0 to 999,999,999 nanos")
     return Instant(seconds * 1_000_000 + nanos // 1000)
 
 

@@ -38,7 +38,7 @@ def unpack(
     try:
         return (_unpack_gzip if encoding == "gzip" else _unpack_zstd)(body, bytes_max, grow)
     except (zlib.error, zstd.ZstdError):
-        return _bad_body(f"is not {encoding}, as its headers say")
+        return _bad_body(f"is not {encoding}, although its headers say so")
 
 
 def _unpack_gzip(body: bytes, bytes_max: int, grow: Callable[[int], None]) -> bytes | AppError:
@@ -47,12 +47,12 @@ def _unpack_gzip(body: bytes, bytes_max: int, grow: Callable[[int], None]) -> by
     while start < len(body) or not members:
         members += 1
         if members > MEMBERS_MAX:
-            return _bad_body(f"must hold at most {MEMBERS_MAX} gzip members")
+            return _bad_body(f"must contain at most {MEMBERS_MAX} gzip members")
         stream = zlib.decompressobj(_GZIP)
         while not stream.eof:
             piece = body[start : start + _PIECE_BYTES]
             if not piece:
-                return _bad_body("ends in the middle of its gzip stream")
+                return _bad_body("is a truncated gzip stream")
             while piece and not stream.eof:
                 part = stream.decompress(piece, min(room + 1, _OUTPUT_BYTES))
                 if len(part) > room:
@@ -71,12 +71,12 @@ def _unpack_zstd(body: bytes, bytes_max: int, grow: Callable[[int], None]) -> by
     while start < len(body) or not frames:
         frames += 1
         if frames > MEMBERS_MAX:
-            return _bad_body(f"must hold at most {MEMBERS_MAX} zstd frames")
+            return _bad_body(f"must contain at most {MEMBERS_MAX} zstd frames")
         stream = zstd.ZstdDecompressor(options=_ZSTD_OPTIONS)
         while not stream.eof:
             piece = body[start : start + _PIECE_BYTES] if stream.needs_input else b""
             if stream.needs_input and not piece:
-                return _bad_body("ends in the middle of its zstd stream")
+                return _bad_body("is a truncated zstd stream")
             start += len(piece)
             part = stream.decompress(piece, min(room + 1, _OUTPUT_BYTES))
             if len(part) > room:

@@ -47,7 +47,7 @@ class WireReader:
             while at < size:
                 self._fields_left -= 1
                 if self._fields_left < 0:
-                    raise invalid_payload((Violation("body", f"must hold at most {FIELDS_MAX} fields"),))
+                    raise invalid_payload((Violation("body", f"must contain at most {FIELDS_MAX} fields"),))
                 start = at
                 tag, at = _read_varint(body, at)
                 end = _find_end(body, at, tag & 7)

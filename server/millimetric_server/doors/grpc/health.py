@@ -74,5 +74,5 @@ class _OpenMethod:
             return self._behaviour(message, context, *send)
         except Exception:
             request_id = make_request_id()
-            log.exception("gRPC health: a fault [%s]", request_id)
+            log.exception("gRPC health: internal error [%s]", request_id)
             refuse(context, make_internal_error(request_id))

@@ -134,7 +134,7 @@ class CallPool(ThreadPoolExecutor):
             _end(call, error)
         except Exception:
             request_id = make_request_id()
-            log.exception("gRPC: a fault before a call's message [%s]", request_id)
+            log.exception("gRPC: internal error before a call's message [%s]", request_id)
             self._leave(call)
             _end(call, make_internal_error(request_id))
         else:
@@ -238,7 +238,7 @@ def _end(call: _Call, error: AppError, code: grpc.StatusCode | None = None) -> N
 
 
 def _too_many() -> AppError:
-    message = "too many calls are in work or waiting: try again later"
+    message = "too many calls are running or waiting: try again later"
     return AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S)
 
 

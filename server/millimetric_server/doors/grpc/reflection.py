@@ -58,7 +58,7 @@ class ReflectionMethods:
             raise  # the caller is gone
         except Exception:
             request_id = make_request_id()
-            log.exception("gRPC reflection: a fault [%s]", request_id)
+            log.exception("gRPC reflection: internal error [%s]", request_id)
             refuse(context, make_internal_error(request_id))
         finally:
             timer.cancel()

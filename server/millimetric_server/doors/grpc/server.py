@@ -100,7 +100,7 @@ class GrpcDoor:
         for pool in (*pools, self._health):
             pool.close()
         if not self._work.wait_for_end(timeout_s):
-            log.warning("gRPC: calls are still in work and are cut off")
+            log.warning("gRPC: calls are still running and are aborted")
         while any(pool.is_busy for pool in pools) and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL_S)
         time.sleep(_FLUSH_S)  # the last answers are on their way

@@ -110,7 +110,7 @@ class Streams:
             except AppError as ending:
                 error = ending
             except Exception:
-                log.exception("%s over grpc: a fault [%s]", rpc.name, call.request_id)
+                log.exception("%s over grpc: internal error [%s]", rpc.name, call.request_id)
                 error = make_internal_error(call.request_id)
             finally:
                 self._leave(call, inbox)

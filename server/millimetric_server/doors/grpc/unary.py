@@ -69,7 +69,7 @@ class UnaryMethod(Doorkeeper):
             if context.code() is not None:  # type: ignore[attr-defined]  # refused, which is no fault
                 raise
             request_id = request.caller.request_id
-            log.exception("%s over grpc: a fault [%s]", self._rpc.name, request_id)
+            log.exception("%s over grpc: internal error [%s]", self._rpc.name, request_id)
             end(context, make_internal_error(request_id))
 
     def _answer(self, request: Admitted, context: grpc.ServicerContext) -> bytes:

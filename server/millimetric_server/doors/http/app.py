@@ -79,7 +79,7 @@ class HttpApp:
             return
         except Exception:
             answer.request_id = answer.request_id or make_request_id()
-            log.exception("HTTP: a fault [%s]", answer.request_id)
+            log.exception("HTTP: internal error [%s]", answer.request_id)
             response = make_error_response(make_internal_error(answer.request_id))
         if not answer.has_begun:
             await send_response(response, answer.send, is_head=scope["method"] == "HEAD")

@@ -123,7 +123,7 @@ class ConnectGet(ConnectPost):
             try:
                 message = base64.urlsafe_b64decode(message + b"=" * (-len(message) % 4))
             except binascii.Error:
-                raise invalid_params("message", "must be base64url, as `base64=1` says") from None
+                raise invalid_params("message", "must be base64url, because of `base64=1`") from None
         if len(message) > bytes_max:
             raise too_large(bytes_max)
         return message, check_encoding("compression", parameters.get("compression", ""))

@@ -50,7 +50,7 @@ class GrpcWeb:
             try:
                 body = base64.b64decode(body, validate=True)
             except binascii.Error:
-                raise invalid_payload((Violation("body", f"must be base64, as {TEXT_TYPE} says"),)) from None
+                raise invalid_payload((Violation("body", f"must be base64, because it is {TEXT_TYPE}"),)) from None
         return open_envelope(body, encoding, bytes_max)
 
     def answer(self, message: bytes) -> Response:

@@ -122,6 +122,6 @@ async def _send_pieces(response: Response, pieces: AsyncGenerator[bytes, None], 
             try:
                 await asyncio.wait_for(send(message), STALLED_S)
             except TimeoutError:
-                log.warning("a long body is broken off: its caller took nothing for %g s", STALLED_S)
+                log.warning("a long response is aborted: its caller read nothing for %g s", STALLED_S)
                 return
     await send({"type": "http.response.body", "body": b""})

@@ -54,5 +54,5 @@ class FreeSpace:
             self._free, self._is_unknown = shutil.disk_usage(self._folder).free, False
         except OSError as error:
             if not self._is_unknown:
-                log.error("the journal's disk does not tell how much is free, which counts as nothing: %s", error)  # noqa: TRY400 - the sentence is enough
+                log.error("can't read how much space the journal's disk has, so it counts as full: %s", error)  # noqa: TRY400 - the sentence is enough
             self._free, self._is_unknown = 0, True

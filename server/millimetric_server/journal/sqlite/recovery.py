@@ -86,8 +86,8 @@ def _read_wal(path: Path) -> _WalFile | None:
 def _log_recovery(connection: sqlite3.Connection, left: _WalFile) -> None:
     _, recovered, _ = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
     log.warning(
-        "journal: the last run was cut short. Recovered up to its last commit (%d pages of the write-ahead log); "
-        "%d bytes behind it were torn or not committed, and are dropped",
+        "journal: the last run ended abruptly. Recovered up to its last commit (%d pages of the write-ahead log); "
+        "%d bytes after it were torn or not committed, and are dropped",
         recovered,
         max(left.frames - recovered, 0) * left.frame_bytes + left.torn_bytes,
     )
@@ -129,7 +129,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
         _balance(connection)
         connection.execute("COMMIT")
     log.error(
-        "journal: went on with what could be read of it (%s); the damaged file is kept as %s",
+        "journal: salvaged what could be read (%s); the damaged file is kept as %s",
         ", ".join(f"{table}: {count}" for table, count in saved.items()),
         kept.name,
     )
