@@ -23,6 +23,8 @@ from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 _LIMITS = {"MILLIMETRIC_RATE_LIMITS": "off", "MILLIMETRIC_FLUSH_INTERVAL_MS": "50"}
 _BATCH = 50
 _CALLERS = 3

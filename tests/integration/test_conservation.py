@@ -6,12 +6,15 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from integration.reads import bearer, count_everywhere, wait_for_key
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
 from support.waiting import wait_until_none
+
+pytestmark = pytest.mark.slow
 
 _PREFIX = "millimetric_"
 _OUTCOMES = {

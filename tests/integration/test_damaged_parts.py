@@ -23,6 +23,8 @@ from support.clickhouse_server import ClickHouseServer
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 _FILES = ("checksums.txt", "columns.txt", "count.txt")
 _DERIVED = ("daily_rollup", "hourly_rollup", "source_rollup", "sessions")
 _EVENTS = 60

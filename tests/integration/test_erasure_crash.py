@@ -5,26 +5,27 @@ import random
 import signal
 import threading
 import time
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
 
-from integration.reads import bearer, wait_for_key, wait_until_everywhere
+from integration.erasing import ask_rows, forget, make_events, read_erasure, send, send_person
+from integration.reads import wait_for_key, wait_until_everywhere
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import ERASURE_POINTS, Crash
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 _TESTS = Path(__file__).parents[1]
 _DIE_S = 120
+_PAUSE_S = 0.05
 _BETWEEN = "erasure-between-rebuild-delete-and-insert"
 _CRASHES = [*((point, 1) for point in ERASURE_POINTS), (_BETWEEN, 4)]  # its fourth pass: after the days, the sessions
-_SESSIONS = 5
 
 
 @dataclass
@@ -48,7 +49,7 @@ class Others:
             sender.join()
 
     def _run(self) -> None:
-        while not self.stop.is_set():
+        while not self.stop.wait(_PAUSE_S):
             events = make_events(f"other{len(self.answered) % 3}", 20)
             deadline = time.monotonic() + _DIE_S
             while not self._try(events) and time.monotonic() < deadline:
@@ -60,66 +61,6 @@ class Others:
                 self.answered.update(event["event_id"] for event in events)
                 return True
         return False
-
-
-def make_events(user_id: str, count: int) -> list[dict[str, str]]:
-    now = datetime.now(UTC)
-    return [
-        {
-            "event": "tick",
-            "event_id": str(uuid.uuid4()),
-            "user_id": user_id,
-            "anonymous_id": f"device of {user_id}",
-            "session_id": f"s{number % _SESSIONS}",
-            "timestamp": (now - timedelta(days=number % 3, seconds=1)).isoformat(),
-        }
-        for number in range(count)
-    ]
-
-
-def send(
-    server: ServerProcess, keys: ProjectKeys, events: list[dict[str, str]], ack: str = "durable"
-) -> httpx.Response:
-    return httpx.post(
-        f"{server.base_url}/v1/batch",
-        json={"events": events},
-        headers=bearer(keys.secret) | {"Millimetric-Ack": ack},
-        timeout=30,
-    )
-
-
-def ask_rows(server: ServerProcess, keys: ProjectKeys, **params: str) -> list[dict[str, object]]:
-    answer = httpx.get(
-        f"{server.base_url}/v1/query", params={"limit": "1000", **params}, headers=bearer(keys.read), timeout=30
-    )
-    assert answer.status_code == 200, answer.text
-    rows: list[dict[str, object]] = answer.json()["rows"]
-    return rows
-
-
-def send_person(server: ServerProcess, keys: ProjectKeys, user_id: str) -> None:
-    """Store events of a person: named, and anonymous ones of a device that is known to be theirs."""
-    anonymous = [{**event, "user_id": ""} for event in make_events(user_id, 10)]
-    identify = {"event": "$identify", "user_id": user_id, "anonymous_id": f"device of {user_id}"}
-    answer = send(server, keys, [*make_events(user_id, 20), *anonymous, identify], ack="stored")
-    assert answer.status_code == 202, answer.text
-    assert len(ask_rows(server, keys, anonymous_id=f"device of {user_id}")) == 31
-
-
-def forget(server: ServerProcess, keys: ProjectKeys, user_id: str) -> str:
-    """Ask to forget the person; returns the receipt's number."""
-    answer = httpx.post(
-        f"{server.base_url}/v1/forget", json={"user_id": user_id}, headers=bearer(keys.secret), timeout=30
-    )
-    assert answer.status_code == 200, answer.text
-    return str(answer.json()["erasure_id"])
-
-
-def read_erasure(server: ServerProcess, keys: ProjectKeys, erasure_id: str) -> dict[str, object]:
-    answer = httpx.get(f"{server.base_url}/v1/erasures/{erasure_id}", headers=bearer(keys.secret), timeout=30)
-    assert answer.status_code == 200, answer.text
-    receipt: dict[str, object] = answer.json()
-    return receipt
 
 
 def forget_and_crash(server: ServerProcess, keys: ProjectKeys, crash: Crash, point: str, passes: int) -> str | None:

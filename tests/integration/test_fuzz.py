@@ -13,6 +13,8 @@ from support.fuzzing import TARGETS, throw_inputs
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until_equal
 
+pytestmark = pytest.mark.slow
+
 _INPUTS = 2000
 
 

@@ -1,9 +1,8 @@
 """Calls that send nothing, streams that ask nothing and 10,000 calls at once stop nobody else's calls, nor health."""
 
 import asyncio
-import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from integration.reads import read_reason, wait_for_key
 from millimetric.v1 import ingest_service_pb2, ingest_service_pb2_grpc
 from support.server_process import ProjectKeys, ServerProcess
+
+pytestmark = pytest.mark.slow
 
 _CALLS_MAX = 300
 _STRANGER = "sk_live_00000000_" + "x" * 43
@@ -57,18 +58,26 @@ def metadata(key: str) -> tuple[tuple[str, str], ...]:
 def expect_service(server: ServerProcess, keys: ProjectKeys) -> None:
     """Others are served as if nothing were: health, and a write."""
     with grpc.insecure_channel(server.grpc_address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=60)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
         stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
-        assert stub.Track(_REQUEST, metadata=metadata(keys.secret), timeout=10).ok
+        assert stub.Track(_REQUEST, metadata=metadata(keys.secret), timeout=60).ok
 
 
-async def open_calls(server: ServerProcess, path: str, key: str, count: int, between: Any) -> Counter[str]:
-    """Open calls that send no message, do `between` while they are open; returns how those of them that ended ended."""
+async def open_calls(
+    server: ServerProcess, path: str, key: str, count: int, between: Callable[[], None] | None = None
+) -> Counter[str]:
+    """Open calls that send no message, and do `between` while they are open, or wait until all have ended.
+
+    Returns how those of them that ended ended.
+    """
     async with grpc.aio.insecure_channel(server.grpc_address) as channel:
-        calls = [channel.stream_stream(path)(metadata=metadata(key), timeout=60) for _ in range(count)]
-        await asyncio.sleep(0.5)
-        await asyncio.to_thread(between)
+        calls = [channel.stream_stream(path)(metadata=metadata(key), timeout=120) for _ in range(count)]
+        if between is None:
+            await asyncio.gather(*(call.code() for call in calls))
+        else:
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(between)
         ended = [call for call in calls if call.done()]
         endings = Counter([f"{(await call.code()).name} {await _read_reason(call)}".strip() for call in ended])
         for call in calls:
@@ -90,7 +99,7 @@ def test_calls_that_send_nothing_stop_nobody(small: tuple[ServerProcess, Project
 
 def test_a_stranger_is_refused_before_a_message(small: tuple[ServerProcess, ProjectKeys]) -> None:
     server, _ = small
-    endings = asyncio.run(open_calls(server, _TRACK, _STRANGER, 20, lambda: time.sleep(1)))
+    endings = asyncio.run(open_calls(server, _TRACK, _STRANGER, 20))
     assert endings == {"UNAUTHENTICATED INVALID_API_KEY": 20}
 
 
@@ -128,7 +137,7 @@ def test_the_oldest_calls_without_a_message_make_room(small: tuple[ServerProcess
 
 def test_a_call_without_a_message_is_ended_in_time(small: tuple[ServerProcess, ProjectKeys]) -> None:
     server, keys = small
-    endings = asyncio.run(open_calls(server, _TRACK, keys.secret, 20, lambda: time.sleep(3.5)))
+    endings = asyncio.run(open_calls(server, _TRACK, keys.secret, 20))
     assert endings == {"UNAVAILABLE OVERLOADED": 20}
 
 

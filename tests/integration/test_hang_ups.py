@@ -21,6 +21,8 @@ from support.impatient_callers import ImpatientCaller
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until
 
+pytestmark = pytest.mark.slow
+
 _HANG_UPS = 1000
 _AT_ONCE = 16
 _CONNECT = "/millimetric.v1.IngestService/Track"

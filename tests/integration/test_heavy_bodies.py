@@ -13,6 +13,8 @@ from support.heavy_bodies import JSON_BODIES, NAMED, PROTO_BODIES, proto_field, 
 from support.memory import read_memory_peak, reset_memory_peak
 from support.server_process import ProjectKeys, ServerProcess
 
+pytestmark = pytest.mark.slow
+
 _AT_ONCE = 4
 _GROWTH_MAX = 400 * 1024 * 1024  # four times a body packed, unpacked, and as text
 _METHODS = {BatchRequest: "/millimetric.v1.IngestService/Batch", TrackRequest: "/millimetric.v1.IngestService/Track"}

@@ -16,14 +16,16 @@ from pathlib import Path
 import pytest
 
 from integration.cli_process import run_cli
+from integration.crash_load import Load, start, wait_for_death
+from integration.erasing import forget, read_erasure, send_person
 from integration.reads import wait_for_key
-from integration.test_crash import Load, start, wait_for_death
-from integration.test_erasure_crash import forget, read_erasure, send_person
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.power_cut import CutDisk, mount_disk
 from support.server_process import ProjectKeys, ServerProcess
 from support.waiting import wait_until, wait_until_none
+
+pytestmark = pytest.mark.slow
 
 _TESTS = Path(__file__).parents[1]
 _TABLES = ("events", "daily_rollup", "hourly_rollup", "source_rollup", "sessions")
