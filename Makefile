@@ -9,9 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 STUBS := clients/python/src/millimetric/v1
 MESSAGES := server/millimetric_server/api/messages
 AGAINST ?= HEAD
+PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev hooks geoip run test test-tools check static format lint types imports dependencies protos breaking \
+.PHONY: help setup setup-dev hooks geoip run test test-all test-tools check static format lint types imports dependencies protos breaking \
 	descriptors generate checkgenerate bench bench-enrich lock clean
 
 help:  ## List the targets
@@ -49,8 +50,11 @@ geoip: requirements/geoip.lock  ## Fetch the country database into ./var
 run: setup  ## Start the server with a demo project, everything in ./var
 	$(BIN)/millimetric quickstart
 
-test: setup-dev test-tools  ## Run all tests
-	$(BIN)/pytest
+test: setup-dev test-tools  ## Run the tests that are not slow, in parallel, in random order
+	$(BIN)/pytest -n $(PROCESSES) -m "not slow"
+
+test-all: setup-dev test-tools  ## Run the slow ones, too
+	$(BIN)/pytest -n $(PROCESSES)
 
 # Debian's PostgreSQL, for the tests of the control database. Tests that miss it are skipped, but fail where CI=true.
 test-tools:
@@ -59,7 +63,7 @@ test-tools:
 			echo "Installing PostgreSQL"; apt-get -qq update && apt-get -qq install -y postgresql >/dev/null; \
 		else echo "PostgreSQL is missing (apt-get install postgresql): its tests are skipped"; fi; }
 
-check: static test  ## Everything that CI checks
+check: static test-all  ## Everything that CI checks
 
 static: setup-dev lint types imports dependencies protos checkgenerate  ## Everything but the tests
 
