@@ -7,7 +7,6 @@ would void.
 import contextlib
 import json
 import os
-import re
 import socket
 import sqlite3
 import subprocess
@@ -23,6 +22,7 @@ from integration.cli_process import run_cli
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess, fast_folder
+from support.waiting import wait_until
 
 _AWAY = "http://127.0.0.1:1"  # nothing needs the engine where a start fails before
 
@@ -134,9 +134,10 @@ def test_a_clickhouse_that_refuses_is_told_in_a_sentence(clickhouse_server: Clic
     """It may be away at the start, so the server runs; its log says what to do, and not ten times."""
     url = clickhouse_server.url.replace("http://", "http://nobody:secret@")
     with ServerProcess(environ={"MILLIMETRIC_CLICKHOUSE_URL": url}) as server:
-        time.sleep(2)
-        refusals = re.findall("ClickHouse refuses the user or the password: correct them in .*", server.log)
-        assert len(refusals) == 1, server.log
+        refusal = "ClickHouse refuses the user or the password: correct them in "
+        wait_until(lambda: refusal in server.log, "the refusal is logged")
+        time.sleep(2)  # it is tried again meanwhile
+        assert server.log.count(refusal) == 1, server.log
         assert "secret" not in server.log
 
 
@@ -147,6 +148,7 @@ def test_a_newer_schema_is_told_in_a_sentence(clickhouse_server: ClickHouseServe
         with contextlib.closing(ClickHouse(clickhouse_server.url, "newer")) as store:
             store.command("INSERT INTO schema_migrations (version, name, digest) VALUES (9999, 'newer', '')")
         server.start()
-        time.sleep(2)
+        wait_until(lambda: "run a newer millimetric" in server.log, "the newer schema is logged")
+        time.sleep(2)  # it is tried again meanwhile
         assert server.log.count("run a newer millimetric") == 1
         assert "Traceback" not in server.log

@@ -1,15 +1,13 @@
 """Reads end in ClickHouse when their caller is gone, and are refused when they take too much."""
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
 import grpc
-import httpx
 import pytest
 
-from integration.reads import bearer, read_reason, wait_for_key
+from integration.reads import bearer, wait_for_key
 from integration.stores import Engine, make_row
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.api.errors import AppError, Reason
@@ -19,6 +17,7 @@ from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import ReadLimits
 from support.clickhouse_server import ClickHouseServer
 from support.server_process import ServerProcess
+from support.slow_client import SlowClient
 from support.waiting import wait_until
 
 # Within the limit of rows, and a matter of minutes.
@@ -110,39 +109,45 @@ def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:
         assert [tuple(row) for row in rows] == [(1,)]
 
 
-def test_a_read_beyond_its_time_leaves_nothing_to_the_next(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_beyond_its_time_leaves_nothing_to_the_next(engine: Engine) -> None:
     statement = (
-        "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) FROM numbers(8000) "
+        "SELECT number, repeat('theirs', 100), sleepEachRow(0.001) FROM numbers(60000) "
         "SETTINGS max_block_size = 50, max_threads = 1"
     )
-    with monkeypatch.context() as patch:
-        patch.setattr(engine.store.reads, "_limits", ReadLimits(seconds=1))
-        assert fail_of(engine.store.reads.run(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
+    store = ClickHouse(engine.store.url, engine.store.database, read_limits=ReadLimits(seconds=3))
+    store.open()
+    migrations.migrate(store)
+    assert fail_of(store.reads.run(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
     for _ in range(8):
-        rows = engine.store.reads.run("SELECT 1", {}, Cancellation()).result(60)
+        rows = store.reads.run("SELECT 1", {}, Cancellation()).result(60)
         assert [tuple(row) for row in rows] == [(1,)]
+    store.close()
 
 
-def _hang_up_over_rest(server: ServerProcess, key: str) -> None:
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.get(f"{server.base_url}/v1/stats", headers=bearer(key), timeout=1.5)
+def _ask_over_rest(server: ServerProcess, key: str) -> Callable[[], None]:
+    caller = SlowClient(server.http_port)
+    caller.send_head("GET", "/v1/stats", bearer(key))
+    return caller.close
 
 
-def _hang_up_over_grpc(server: ServerProcess, key: str) -> None:
-    with grpc.insecure_channel(server.grpc_address) as channel:
-        stub = query_service_pb2_grpc.QueryServiceStub(channel)  # type: ignore[no-untyped-call]
-        metadata = (("authorization", f"Bearer {key}"),)
-        with pytest.raises(grpc.RpcError) as caught:
-            stub.Stats(query_service_pb2.StatsRequest(), metadata=metadata, timeout=1.5)
-        assert read_reason(caught.value) == ""
+def _ask_over_grpc(server: ServerProcess, key: str) -> Callable[[], None]:
+    channel = grpc.insecure_channel(server.grpc_address)
+    stub = query_service_pb2_grpc.QueryServiceStub(channel)
+    call = stub.Stats.future(query_service_pb2.StatsRequest(), metadata=(("authorization", f"Bearer {key}"),))
+
+    def hang_up() -> None:
+        assert call.cancel()
+        channel.close()
+
+    return hang_up
 
 
-@pytest.mark.parametrize("hang_up", [_hang_up_over_rest, _hang_up_over_grpc], ids=["rest", "grpc"])
+@pytest.mark.parametrize("ask", [_ask_over_rest, _ask_over_grpc], ids=["rest", "grpc"])
 def test_when_a_caller_hangs_up_the_read_stops(
-    clickhouse_server: ClickHouseServer, hang_up: Callable[[ServerProcess, str], None]
+    clickhouse_server: ClickHouseServer, ask: Callable[[ServerProcess, str], Callable[[], None]]
 ) -> None:
     """A view in the place of the roll-up makes a plain question endless."""
-    database = f"hang_up_{hang_up.__name__.removeprefix('_hang_up_over_')}"
+    database = f"hang_up{ask.__name__}"
     environ = {
         "MILLIMETRIC_CLICKHOUSE_URL": clickhouse_server.url,
         "MILLIMETRIC_CLICKHOUSE_DATABASE": database,
@@ -160,13 +165,12 @@ def test_when_a_caller_hangs_up_the_read_stops(
             "bitAnd(reinterpretAsUInt64(SHA512(toString(number))), 1) AS events "
             "FROM numbers(900000000)"
         )
-        caller = threading.Thread(target=hang_up, args=(server, keys.read))
-        caller.start()
         asked = (
             "SELECT count() FROM system.processes WHERE query LIKE '%FROM source_rollup%' AND query NOT LIKE '%proc%'"
         )
+        hang_up = ask(server, keys.read)
         wait_until(lambda: watcher.query(asked)[0][0] == 1, "the read runs")
-        caller.join()
+        hang_up()
         wait_until(lambda: watcher.query(asked)[0][0] == 0, "the read has stopped")
     watcher.close()
 
