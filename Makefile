@@ -12,7 +12,7 @@ AGAINST ?= HEAD
 PROCESSES ?= auto
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev hooks geoip run test test-all test-tools check static format lint types imports dependencies protos breaking \
+.PHONY: help setup setup-dev hooks geoip run test test-slow test-tools check static format lint types imports dependencies protos breaking \
 	descriptors generate checkgenerate bench bench-enrich lock clean
 
 help:  ## List the targets
@@ -53,8 +53,8 @@ run: setup  ## Start the server with a demo project, everything in ./var
 test: setup-dev test-tools  ## Run the tests that are not slow, in parallel, in random order
 	$(BIN)/pytest -n $(PROCESSES) -m "not slow"
 
-test-all: setup-dev test-tools  ## Run the slow ones, too
-	$(BIN)/pytest -n $(PROCESSES)
+test-slow: setup-dev test-tools  ## Run the slow ones: crashes, outages, floods
+	$(BIN)/pytest -n $(PROCESSES) -m slow
 
 # Debian's PostgreSQL, for the tests of the control database. Tests that miss it are skipped, but fail where CI=true.
 test-tools:
@@ -63,7 +63,7 @@ test-tools:
 			echo "Installing PostgreSQL"; apt-get -qq update && apt-get -qq install -y postgresql >/dev/null; \
 		else echo "PostgreSQL is missing (apt-get install postgresql): its tests are skipped"; fi; }
 
-check: static test-all  ## Everything that CI checks
+check: static test-slow test  ## Everything that CI checks
 
 static: setup-dev lint types imports dependencies protos checkgenerate  ## Everything but the tests
 
