@@ -29,7 +29,7 @@ def explain_event(sent: CheckedEvent, context: EnrichmentContext) -> ExplainedEv
     run_steps(builder, context)
     removed = {"url": find_removed(sent.url, builder.url), "referrer": find_removed(referrer, builder.referrer)}
     return ExplainedEvent(
-        row=make_row(builder, context),
+        row=make_row(builder),
         attribution=explain(sent.url, referrer, context.rule_set, context.own_hosts),
         device=builder.device,
         removed={field: parts for field, parts in removed.items() if parts},

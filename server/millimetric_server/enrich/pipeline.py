@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 
-from millimetric_server.enrich.attribution import Attribution, classify
+from millimetric_server.enrich.attribution import classify
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.identity import (
@@ -38,28 +39,52 @@ class EnrichmentContext:
     find_country: Callable[[str], str]
 
 
+@dataclass(slots=True, init=False, eq=False)
 class EventBuilder:
-    """A row in the making: what was sent, then what each step adds."""
+    """A row in the making: its columns, of which each step adds some, and what the steps work with."""
 
-    __slots__ = (
-        "anonymous_id", "attribution", "country", "device", "event_id", "ip", "ip_hash", "is_bot", "path",
-        "referrer", "sent", "session_id", "timestamp", "url", "user_agent",
-    )  # fmt: skip
-
+    project_id: str
+    event: str
+    event_id: str
+    timestamp: int
+    received_at: int
     anonymous_id: str
+    user_id: str
     session_id: str
-    attribution: Attribution
     url: str
     path: str
-    device: Device
-    is_bot: bool
+    referrer: str
+    properties: str
+    source: str
+    medium: str
+    campaign: str
+    source_confidence: str
+    source_rule_id: str
+    rule_set: str
     country: str
+    device_type: str
+    browser: str
+    os: str
+    is_bot: bool
     ip_hash: str
+    retention_days: int
+
+    sent: CheckedEvent
+    ip: str
+    user_agent: str
+    device: Device
 
     def __init__(self, sent: CheckedEvent, context: EnrichmentContext) -> None:
         self.sent = sent
-        self.event_id = sent.event_id or make_random_id()
+        self.project_id = context.project_id
+        self.rule_set = context.rule_set
+        self.retention_days = context.retention_days
+        self.received_at = context.received_at
         self.timestamp = context.received_at if sent.timestamp is None else sent.timestamp
+        self.event = sent.event
+        self.event_id = sent.event_id or make_random_id()
+        self.user_id = sent.user_id
+        self.properties = sent.properties
         # Only a backend may speak for someone else.
         self.ip = (sent.ip if context.is_secret_key else "") or context.ip
         self.user_agent = (sent.user_agent if context.is_secret_key else "") or context.user_agent
@@ -88,7 +113,9 @@ def assign_session(builder: EventBuilder, _context: EnrichmentContext) -> None:
 
 def attribute(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Find what brought the visitor. Before redaction, which drops the fragment and with it its parameters."""
-    builder.attribution = classify(builder.sent.url, builder.referrer, context.rule_set, context.own_hosts)
+    found = classify(builder.sent.url, builder.referrer, context.rule_set, context.own_hosts)
+    builder.source, builder.medium, builder.campaign = found.source, found.medium, found.campaign
+    builder.source_confidence, builder.source_rule_id = found.confidence, found.rule_id
 
 
 def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
@@ -103,8 +130,10 @@ def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
 def describe_agent(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Read device, browser and system off the agent; whether it is a bot only where a visitor's agent is meant."""
     is_forwarded = context.is_secret_key and bool(builder.sent.user_agent)
-    builder.device = describe_user_agent(builder.user_agent, NO_HINTS if is_forwarded else context.hints)
-    builder.is_bot = builder.device.is_bot and (context.is_public_key or is_forwarded)
+    device = describe_user_agent(builder.user_agent, NO_HINTS if is_forwarded else context.hints)
+    builder.device = device
+    builder.device_type, builder.browser, builder.os = device.device_type, device.browser, device.os
+    builder.is_bot = device.is_bot and (context.is_public_key or is_forwarded)
 
 
 def locate(builder: EventBuilder, context: EnrichmentContext) -> None:
@@ -116,6 +145,9 @@ def hash_address(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Replace the address by its hash of the day; the address itself ends here."""
     builder.ip_hash = hash_ip(builder.ip, context.ip_salt, context.day) if builder.ip else ""
 
+
+# A column's value is the attribute of its name, so that no order of arguments can mix them up.
+_read_columns = attrgetter(*EventRow.__struct_fields__)
 
 STEPS: tuple[Callable[[EventBuilder, EnrichmentContext], None], ...] = (
     identify,
@@ -132,7 +164,7 @@ def enrich(sent: CheckedEvent, context: EnrichmentContext) -> EventRow:
     """Run all steps and return the row to store. Never raises for any checked event."""
     builder = EventBuilder(sent, context)
     run_steps(builder, context)
-    return make_row(builder, context)
+    return make_row(builder)
 
 
 def run_steps(builder: EventBuilder, context: EnrichmentContext) -> None:
@@ -141,33 +173,6 @@ def run_steps(builder: EventBuilder, context: EnrichmentContext) -> None:
         step(builder, context)
 
 
-def make_row(builder: EventBuilder, context: EnrichmentContext) -> EventRow:
+def make_row(builder: EventBuilder) -> EventRow:
     """Make the row of an event that went through all steps."""
-    sent, attribution, device = builder.sent, builder.attribution, builder.device
-    return EventRow(
-        context.project_id,
-        sent.event,
-        builder.event_id,
-        builder.timestamp,
-        context.received_at,
-        builder.anonymous_id,
-        sent.user_id,
-        builder.session_id,
-        builder.url,
-        builder.path,
-        builder.referrer,
-        sent.properties,
-        attribution.source,
-        attribution.medium,
-        attribution.campaign,
-        attribution.confidence,
-        attribution.rule_id,
-        context.rule_set,
-        builder.country,
-        device.device_type,
-        device.browser,
-        device.os,
-        builder.is_bot,
-        builder.ip_hash,
-        context.retention_days,
-    )
+    return EventRow(*_read_columns(builder))
