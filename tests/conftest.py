@@ -1,5 +1,7 @@
 """Fixtures for all tests, and how hypothesis runs here."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,9 +12,11 @@ from hypothesis import settings
 from support.clickhouse_server import ClickHouseServer
 from support.discretion import find_indiscretions
 from support.distribution import FilesScheduling, sort_for_sharing
-from support.server_process import ServerProcess
+from support.server_process import ServerProcess, fast_folder
 from support.waiting import PATIENCE_S
 
+# Where the machine offers it, tests' files lie in memory: their thousands of syncs would take longer than the tests.
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", fast_folder() or tempfile.gettempdir())
 # Machines that run tests are busy: an example may take its time, and so may an answer.
 settings.register_profile("default", deadline=None)
 settings.load_profile("default")

@@ -19,6 +19,12 @@ def wait_for_key(server: ServerProcess, keys: ProjectKeys) -> None:
     wait_until(lambda: httpx.get(url, headers=headers).status_code != 401, "the server knows the key")
 
 
+def wait_for_reads(server: ServerProcess, keys: ProjectKeys) -> None:
+    """Wait until the server answers reads: it has made the schema and taken charge of its events."""
+    url, headers = f"{server.base_url}/v1/stats", bearer(keys.read)
+    wait_until(lambda: httpx.get(url, headers=headers).status_code == 200, lambda: f"reads\n{server.log}")
+
+
 def count_everywhere(server: ServerProcess, keys: ProjectKeys) -> dict[str, int]:
     """Count the project's events in the events, in the roll-up and in the sessions."""
 

@@ -34,20 +34,20 @@ class Engine:
 
     def append(self, *rows: EventRow, content: bytes = b"") -> None:
         """Append and wait until the store holds the rows."""
-        appended = self.journal.append([NewEvent(row, content) for row in rows]).result(30)
-        self.loader.wait_loaded(appended.entries).result(30)
+        appended = self.journal.append([NewEvent(row, content) for row in rows]).result(120)
+        self.loader.wait_loaded(appended.entries).result(120)
 
     def erase(self, project_id: str, *, user_id: str = "", anonymous_id: str = "", now_us: int = NOW) -> dict[str, int]:
         """Forget a person and wait until it is done; returns the figures of the receipt."""
-        erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(60)
+        erasure_id = self.erasures.request(project_id, user_id, anonymous_id, now_us).result(120)
         self.loader.notify()
         wait_until(lambda: self._is_done(project_id, erasure_id), "the erasure is done")
-        erasure = self.erasures.find(project_id, erasure_id).result(60)
+        erasure = self.erasures.find(project_id, erasure_id).result(120)
         assert erasure is not None
         return {**erasure.rows_removed, "residual": erasure.residual}
 
     def _is_done(self, project_id: str, erasure_id: str) -> bool:
-        erasure = self.erasures.find(project_id, erasure_id).result(60)
+        erasure = self.erasures.find(project_id, erasure_id).result(120)
         return erasure is not None and erasure.completed_at is not None
 
     def count(self, table: str, condition: str = "1") -> int:

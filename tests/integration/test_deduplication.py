@@ -95,9 +95,9 @@ def test_a_table_of_ours_that_cannot_remember_stops_the_loader(
 
 
 def wait_until_loaded(engine: Engine) -> None:
-    engine.loader.wait_loaded(()).exception(30)
+    engine.loader.wait_loaded(()).exception(120)
     while engine.count("events") != 1:
-        engine.loader.wait_loaded(()).exception(30)
+        engine.loader.wait_loaded(()).exception(120)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def read_pieces(reader: ExportReader) -> Iterator[bytes]:
                 yield piece
             if (waiting := reader.read_on()) is None:
                 return
-            waiting.result(60)
+            waiting.result(120)
     finally:
         reader.close()
 
@@ -292,7 +292,7 @@ def test_a_cancelled_export_stops_in_clickhouse(engine: Engine, written: ExportF
     wait_until(lambda: engine.store.query(_RUNNING)[0][0] == 1, "the query runs")
     cancellation.cancel()
     with pytest.raises(AppError) as caught:
-        waiting.result(30)
+        waiting.result(120)
     reader.close()
     assert caught.value.reason is Reason.UPSTREAM_FAILED
     assert engine.store.query(_RUNNING)[0][0] == 0
@@ -313,11 +313,11 @@ def test_a_full_disk_is_no_outage(engine: Engine, monkeypatch: pytest.MonkeyPatc
     waiting = reader.read_on()
     assert waiting is not None
     with pytest.raises(AppError) as caught:
-        waiting.result(30)
+        waiting.result(120)
     reader.close()
     assert caught.value.reason is Reason.OVERLOADED
     assert caught.value.retry_after_s
-    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(60) == [(1,)]
+    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(120) == [(1,)]
 
 
 def test_while_clickhouse_is_away_an_export_fails_at_once(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -325,7 +325,7 @@ def test_while_clickhouse_is_away_an_export_fails_at_once(engine: Engine, monkey
     monkeypatch.setattr(engine.store.outage, "may_try", lambda: False)
     future = engine.store.reads.submit_export(lambda: asked.append("it"), "a-request", Cancellation())
     with pytest.raises(AppError) as caught:
-        future.result(60)
+        future.result(120)
     assert caught.value.reason is Reason.UPSTREAM_FAILED
     assert asked == []
 
@@ -344,12 +344,12 @@ def test_a_killed_query_leaves_nothing_to_the_next(engine: Engine) -> None:
     wait_until(lambda: engine.store.query(progress)[0][0] >= 500, "some of the answer is written")
     cancellation.cancel()
     with pytest.raises(AppError):
-        future.result(30)
+        future.result(120)
     for _ in range(2 * EXPORTS_MAX):
         mine = engine.store.reads.submit_export(
             lambda: engine.store.read_bytes("SELECT 1 AS one", {}, "JSONEachRow"), "mine", Cancellation()
         )
-        assert mine.result(30) == b'{"one":1}\n'
+        assert mine.result(120) == b'{"one":1}\n'
 
 
 def test_a_page_that_fails_in_the_middle_is_not_taken_for_a_page(engine: Engine) -> None:

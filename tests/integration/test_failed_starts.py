@@ -105,6 +105,7 @@ def test_a_full_disk(small_disk: Path, left_bytes: int) -> None:
     assert "is full" in told
 
 
+@pytest.mark.slow
 def test_secrets_that_are_gone_are_not_made_anew() -> None:
     environ = {"MILLIMETRIC_CLICKHOUSE_URL": _AWAY}
     with ServerProcess(environ=environ) as server:

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from integration.reads import bearer, count_everywhere, wait_for_key
+from integration.reads import bearer, count_everywhere, wait_for_reads
 from millimetric_server.store.clickhouse import ClickHouse
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
@@ -68,6 +68,7 @@ def count_stored(environ: dict[str, str]) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("point", ["before-load", "before-send"])
 def test_a_paused_loader_stores_nothing_once_a_copy_of_its_folder_was_started(
     environ: dict[str, str], crash: Crash, point: str
@@ -75,7 +76,7 @@ def test_a_paused_loader_stores_nothing_once_a_copy_of_its_folder_was_started(
     module = ("support.crashing_server", str(crash.folder))
     with ServerProcess(environ=environ, module=module) as first:
         keys = first.create_project("paused")
-        wait_for_key(first, keys)
+        wait_for_reads(first, keys)
         crash.arm(point, number=signal.SIGSTOP)
         assert send(first, keys, "one") == 202
         wait_until(crash.hit.exists, "the loader pauses")
@@ -91,11 +92,12 @@ def test_a_paused_loader_stores_nothing_once_a_copy_of_its_folder_was_started(
             assert count_everywhere(second, keys) == {"events": total, "rollup": total, "sessions": total}
 
 
+@pytest.mark.slow
 def test_a_fenced_server_is_unready_and_acknowledges_nothing(environ: dict[str, str]) -> None:
     environ["MILLIMETRIC_SHUTDOWN_TIMEOUT_S"] = "5"
     with ServerProcess(environ=environ) as first:
         keys = first.create_project("unready")
-        wait_for_key(first, keys)
+        wait_for_reads(first, keys)
         with ServerProcess(environ=environ, data_dir=copy_folder(first)):
             assert send(first, keys, "one") in (202, 503)  # its next block is what tells
             assert first.process is not None
@@ -119,7 +121,7 @@ def test_a_fenced_server_is_unready_and_acknowledges_nothing(environ: dict[str, 
 def test_a_server_goes_on_after_a_crash_and_after_its_folder_moved(environ: dict[str, str]) -> None:
     with ServerProcess(environ=environ) as server:
         keys = server.create_project("moved")
-        wait_for_key(server, keys)
+        wait_for_reads(server, keys)
         assert send(server, keys, "one", **{"Millimetric-Ack": "stored"}) == 202
         server.kill()
         server.start()
@@ -129,7 +131,7 @@ def test_a_server_goes_on_after_a_crash_and_after_its_folder_moved(environ: dict
         server.data_dir.rename(moved)
         server.data_dir = moved
         server.start()
-        wait_for_key(server, keys)
+        wait_for_reads(server, keys)
         assert send(server, keys, "three", **{"Millimetric-Ack": "stored"}) == 202
         total = 3 * _EVENTS
         assert count_everywhere(server, keys) == {"events": total, "rollup": total, "sessions": total}

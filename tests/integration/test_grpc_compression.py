@@ -87,9 +87,9 @@ def test_large_answers_are_compressed_for_who_accepts_it(server: ServerProcess, 
     assert compressed[1] < plain[1] / 3
 
 
-def test_small_answers_are_sent_as_they_are(server: ServerProcess, keys: ProjectKeys) -> None:
+def test_small_answers_are_sent_as_they_are(server: ServerProcess) -> None:
     """Compressing some 200 bytes costs more than it saves. What is repeated in the answer shows that it was not."""
-    event_id = "a" * 128
+    keys, event_id = server.create_project("small answers"), "a" * 128
     with connect(server) as (proxy, channel):
         stub = ingest_service_pb2_grpc.IngestServiceStub(channel)
         request = ingest_service_pb2.TrackRequest(event="x", event_id=event_id, anonymous_id=event_id)

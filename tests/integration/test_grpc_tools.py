@@ -111,6 +111,7 @@ def test_reflection_can_be_off_and_connections_can_be_renewed() -> None:
         assert health_pb2_grpc.HealthStub(channel).Check(request, timeout=10).status  # over the next connection
 
 
+@pytest.mark.slow
 def test_a_quiet_client_may_ping(server: ServerProcess) -> None:
     """With and without a call. Who takes a ping in 5 minutes cuts a client off at the third, here after 13.5 s."""
     options = (

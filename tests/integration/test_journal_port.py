@@ -35,7 +35,7 @@ from support.journal_adapters import (
 
 _TESTS = Path(__file__).parents[1]
 _DAY = 86_400_000_000
-_WAIT_S = 30
+_WAIT_S = 120
 _ROWS_MAX = 1000
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 import pytest
 
-from integration.reads import bearer, wait_for_key
+from integration.reads import bearer, wait_for_reads
 from integration.stores import Engine, make_row
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.api.errors import AppError, Reason
@@ -32,7 +32,7 @@ def count_running(engine: Engine) -> int:
 
 def fail_of(future: "Future[Any]") -> AppError:
     with pytest.raises(AppError) as caught:
-        future.result(30)
+        future.result(120)
     return caught.value
 
 
@@ -49,7 +49,7 @@ def test_a_read_that_was_cancelled_before_does_not_begin(engine: Engine) -> None
     cancellation = Cancellation()
     cancellation.cancel()
     assert fail_of(engine.store.reads.run(_ENDLESS, {}, cancellation)).reason is Reason.UPSTREAM_FAILED
-    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(60) == [(1,)]
+    assert engine.store.reads.run("SELECT 1", {}, Cancellation()).result(120) == [(1,)]
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_a_read_before_the_schema_is_this_versions_is_refused(clickhouse_server:
         assert fail_of(store.reads.submit_export(lambda: 1, "mark", Cancellation())).reason is Reason.UPSTREAM_FAILED
         migrations._apply(store, migration)
     assert migrations.migrate(store) == 0
-    assert store.reads.run("SELECT 1", {}, Cancellation()).result(60) == [(1,)]
-    assert store.reads.submit_export(lambda: 1, "mark", Cancellation()).result(60) == 1
+    assert store.reads.run("SELECT 1", {}, Cancellation()).result(120) == [(1,)]
+    assert store.reads.submit_export(lambda: 1, "mark", Cancellation()).result(120) == 1
     store.close()
 
 
@@ -105,7 +105,7 @@ def test_a_read_that_fails_leaves_nothing_to_the_next(engine: Engine) -> None:
     cancellation.cancel()
     assert fail_of(future).reason is Reason.UPSTREAM_FAILED
     for _ in range(8):
-        rows = engine.store.reads.run("SELECT 1", {}, Cancellation()).result(60)
+        rows = engine.store.reads.run("SELECT 1", {}, Cancellation()).result(120)
         assert [tuple(row) for row in rows] == [(1,)]
 
 
@@ -119,7 +119,7 @@ def test_a_read_beyond_its_time_leaves_nothing_to_the_next(engine: Engine) -> No
     migrations.migrate(store)
     assert fail_of(store.reads.run(statement, {}, Cancellation())).reason is Reason.INVALID_PARAMS
     for _ in range(8):
-        rows = store.reads.run("SELECT 1", {}, Cancellation()).result(60)
+        rows = store.reads.run("SELECT 1", {}, Cancellation()).result(120)
         assert [tuple(row) for row in rows] == [(1,)]
     store.close()
 
@@ -156,7 +156,7 @@ def test_when_a_caller_hangs_up_the_read_stops(
     watcher = ClickHouse(clickhouse_server.url, database)
     with ServerProcess(environ=environ) as server:
         keys = server.create_project("hang-up")
-        wait_for_key(server, keys)
+        wait_for_reads(server, keys)
         watcher.open()
         watcher.command("RENAME TABLE source_rollup TO kept")
         watcher.command(
@@ -177,5 +177,5 @@ def test_when_a_caller_hangs_up_the_read_stops(
 
 def test_a_read_within_its_limits_is_answered(engine: Engine) -> None:
     engine.append(make_row(event_id="1"))
-    rows = engine.store.reads.run("SELECT count() FROM events", {}, Cancellation()).result(60)
+    rows = engine.store.reads.run("SELECT count() FROM events", {}, Cancellation()).result(120)
     assert [tuple(row) for row in rows] == [(1,)]

@@ -69,7 +69,7 @@ class Place:
         return json.loads(json.dumps(expect(make_rows(self.project_id), rule_set)))
 
 
-@pytest.fixture(params=["chdb", "http"])
+@pytest.fixture(params=[pytest.param("chdb", marks=pytest.mark.slow), "http"])
 def place(request: pytest.FixtureRequest, clickhouse_server: ClickHouseServer) -> Iterator[Place]:
     with tempfile.TemporaryDirectory(dir=fast_folder()) as folder:
         is_embedded = request.param == "chdb"
@@ -120,6 +120,7 @@ def test_only_the_span_is_touched(place: Place) -> None:
 
 # The statements of a run: 1-4 work tables, 5-8 answers and notes, 9 the rewrite, 10-17 three roll-ups by day and the
 # sessions, each deleted and built, 18-19 the notes cleared, 20-24 the next month.
+@pytest.mark.slow
 @pytest.mark.parametrize("statement", [9, 10, 16, 24], ids=["rewriting", "no_days", "no_sessions", "second_month"])
 def test_killed_at_any_point_the_next_run_makes_it_whole(place: Place, statement: int) -> None:
     assert place.run(f"crash:{statement}") == -9
@@ -127,6 +128,7 @@ def test_killed_at_any_point_the_next_run_makes_it_whole(place: Place, statement
     assert place.run("read") == place.expect("millimetric-1")
 
 
+@pytest.mark.slow
 def test_events_that_come_in_meanwhile_are_counted_once_and_keep_their_rule_set(
     clickhouse_server: ClickHouseServer,
 ) -> None:

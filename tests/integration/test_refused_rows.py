@@ -111,9 +111,9 @@ def test_refused_rows_are_set_aside_and_loaded_once_they_may(engine: Engine, cou
 def test_a_refused_row_of_one_project_stops_no_other(engine: Engine) -> None:
     ours, theirs = make_rows(30, [7]), make_rows(30, prefix="t", project_id="prj_b")
     futures = [engine.journal.append([NewEvent(row, b"") for row in rows]) for rows in (ours, theirs)]
-    refused, stored = (engine.loader.wait_loaded(future.result(60).entries) for future in futures)
-    assert isinstance(refused.exception(30), EventsRefusedError)
-    assert stored.exception(30) is None
+    refused, stored = (engine.loader.wait_loaded(future.result(120).entries) for future in futures)
+    assert isinstance(refused.exception(120), EventsRefusedError)
+    assert stored.exception(120) is None
     check(engine, stored=[row for row in ours if row.event == "good"] + theirs, dead=[ours[7]])
     (letter,) = engine.journal.list_dead_letters()
     assert (letter.project_id, letter.reason) == ("prj_a", "VIOLATED_CONSTRAINT")
@@ -121,10 +121,10 @@ def test_a_refused_row_of_one_project_stops_no_other(engine: Engine) -> None:
 
 def test_a_refused_event_sent_again_is_a_duplicate(engine: Engine) -> None:
     rows = make_rows(3, [1])
-    appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(60)
+    appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(120)
     with pytest.raises(EventsRefusedError):
-        engine.loader.wait_loaded(appended.entries).result(30)
-    appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(60)
+        engine.loader.wait_loaded(appended.entries).result(120)
+    appended = engine.journal.append([NewEvent(row, b"as sent") for row in rows]).result(120)
     assert all(first is not None for first in appended.firsts)
     check(engine, stored=[rows[0], rows[2]], dead=[rows[1]])
 
@@ -197,7 +197,7 @@ class CutShort:
         """Journal rows; note these slices as refused and send these, then end without a checkpoint."""
         with closing(SqliteJournal(self.folder / "journal.db", bytes_max=10**9, idempotency_window_days=7)) as journal:
             journal.start()
-            journal.append([NewEvent(row, b"") for row in rows]).result(60)
+            journal.append([NewEvent(row, b"") for row in rows]).result(120)
             lead = journal.lead("test", 60)
             block = journal.take_block(lead, 1000)
             assert block is not None
@@ -275,7 +275,7 @@ def test_whoever_repeats_a_dead_letter_and_waits_for_the_store_is_not_told_that_
     append_refused(engine, make_rows(1, [0]))
 
     def find(project_id: str, event_id: str, received_at: int) -> set[tuple[str, int]]:
-        return engine.journal.find_dead_letters(project_id, {(event_id, received_at)}).result(60)
+        return engine.journal.find_dead_letters(project_id, {(event_id, received_at)}).result(120)
 
     assert find("prj_a", "e0", NOW) == {("e0", NOW)}
     assert find("prj_a", "e1", NOW) == set()

@@ -115,6 +115,7 @@ def is_done(server: ServerProcess, keys: ProjectKeys, erasure_id: str) -> bool:
     return answer["state"] == "done" and answer["residual"] == 0
 
 
+@pytest.mark.slow
 def test_both_load_one_is_killed_and_people_are_forgotten(environ: dict[str, str]) -> None:
     """On one project, whose days and visits both write: the hardest case."""
     with (

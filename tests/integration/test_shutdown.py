@@ -88,6 +88,7 @@ class Fire:
                         self.told[outcome] += 1
 
 
+@pytest.mark.slow
 def test_calls_in_flight_at_the_end_are_answered_and_none_is_cancelled() -> None:
     """Three times, since what is cut off depends on the moment. What was acknowledged is stored, and nothing else."""
     with ServerProcess(environ={"MILLIMETRIC_RATE_LIMITS": "off"}) as server:

@@ -71,7 +71,7 @@ def test_rows_that_are_there_are_left_out_of_a_block_that_was_sent_before(engine
     """As a power cut leaves them: without their token, and of a block in two partitions only those of one."""
     engine.loader.close(10)
     rows = [make_row(event_id=f"{n}", timestamp=NOW - n % 2 * 60 * DAY, session_id=f"s{n % 2}") for n in range(20)]
-    engine.journal.append([NewEvent(row, b"") for row in rows]).result(30)
+    engine.journal.append([NewEvent(row, b"") for row in rows]).result(120)
     lead = engine.journal.lead("test", 60)
     assert lead is not None
     assert engine.journal.take_block(lead, 100) is not None
