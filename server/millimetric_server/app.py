@@ -61,7 +61,7 @@ class Parts:
 
 
 class Server:
-    """A running Millimetric: two listening ports over one core."""
+    """A running server: two listening ports over one core."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -217,7 +217,7 @@ def find_geoip_db(settings: Settings) -> Path | None:
 
 
 def _open_metrics(settings: Settings) -> MetricsDoor | None:
-    """Bind the address for metrics. The default one may be taken, by another server here: that is no reason to end."""
+    """Bind the address for metrics. If the default one is in use, the server runs without."""
     if (address := settings.read_metrics_address()) is None:
         return None
     try:

@@ -1,7 +1,7 @@
 """Notices files that are deleted or replaced under a running server.
 
-The server would go on writing into what nobody can find any more. What lies under the paths is compared with what was
-open at the start, by device and inode.
+Otherwise the server would keep writing into files that nobody can find any more. The files at the paths are compared
+with those that were opened at the start, by device and inode.
 """
 
 import logging
@@ -30,7 +30,7 @@ class _File:
     opened: os.stat_result
 
     def find_change(self) -> str:
-        """What became of it: nothing, `gone` or `replaced`."""
+        """What happened to it: nothing (an empty text), `gone` or `replaced`."""
         try:
             return "" if os.path.samestat(self.path.stat(), self.opened) else "replaced"
         except OSError:
@@ -38,10 +38,10 @@ class _File:
 
 
 class FolderWatch:
-    """Compares what is open with what lies there, whenever it is told to look. Begin when all is open."""
+    """Compares the open files with those at their paths on each `look`. Create it when all files are open."""
 
     def __init__(self, files: Mapping[str, Path], journal: Journal) -> None:
-        """Watch these files by name; the journal is told to refuse writes, and to accept them again."""
+        """Watch these files by name, and have the journal refuse writes, and accept them again."""
         self._files = {name: _File(path, path.stat()) for name, path in files.items()}
         self._journal = journal
         self._found: dict[str, _File] = {}  # such as `journal_gone`
@@ -66,7 +66,7 @@ class FolderWatch:
 
 
 def list_watched(settings: Settings) -> dict[str, Path]:
-    """The files that a server with these settings can't do without, by the names that /readyz tells."""
+    """The files that a server with these settings needs, by their names in /readyz."""
     files = {"data_folder": settings.data_path / LOCK_NAME, "journal": settings.data_path / "journal.db"}
     control = make_url(settings.resolved_database_url)
     if control.get_backend_name() == "sqlite" and control.database not in (None, "", ":memory:"):

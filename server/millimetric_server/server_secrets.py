@@ -1,4 +1,4 @@
-"""The server's own secrets: given by settings, or made at the first start and kept in the data folder."""
+"""The server's own secrets: from settings, or generated at the first start and kept in the data folder."""
 
 import json
 import os
@@ -25,7 +25,7 @@ class ServerSecrets:
 def load_secrets(settings: Settings, has_keys: Callable[[], bool] = lambda: False) -> ServerSecrets:
     """Read the secrets, making the missing ones (file mode 0600).
 
-    `has_keys` tells whether there are keys that other secrets made; then none are made anew. Raises ConfigError.
+    `has_keys` tells whether keys exist; then no secrets are generated, since they would not fit. Raises ConfigError.
     """
     given = {name: getattr(settings, name) for name in SECRET_NAMES}
     if not all(given.values()):

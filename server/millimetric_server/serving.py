@@ -1,4 +1,4 @@
-"""Serves until a signal, or a worker's death, ends it; then ends both doors in order, within a bound."""
+"""Serves until a signal or a worker's death; then shuts both doors down in order, within a bound."""
 
 import asyncio
 import contextlib
@@ -51,7 +51,7 @@ class Serving:
         self.dead_worker = ""
 
     def note_death(self, worker: str) -> None:
-        """End this process in order, or in any case, because a worker's thread has ended."""
+        """Shut down in order, and within a bound, because a worker's thread has ended."""
         self.dead_worker = worker
         end_process_after(self._settings.shutdown_timeout_s + _DEATH_GRACE_S, 1)
         if self._has_handlers:
@@ -122,7 +122,7 @@ class Serving:
         sweeping.cancel()
 
     async def _drain(self, stop: asyncio.Event, serving: "asyncio.Task[None]") -> None:
-        """Take calls until balancers have seen that this server is going, or a second signal comes."""
+        """Accept calls until balancers have noticed the shutdown, or a second signal comes."""
         drain_s = self._settings.shutdown_drain_s
         if not drain_s or serving.done() or self.dead_worker:
             return
@@ -132,12 +132,12 @@ class Serving:
             await asyncio.wait_for(stop.wait(), drain_s)
 
     def _give_up_calls(self) -> None:
-        """Answer the calls that take too long, so that none of them is cut off without a word."""
+        """Answer the calls that take too long, so that none is aborted silently."""
         self._status.loader.give_up_waiting()
         self._status.store.reads.give_up()
 
     def _bound_shutdown(self) -> None:
-        """End this process in any case when the shutdown hangs. What was acknowledged is in the journal."""
+        """End this process if the shutdown hangs. Acknowledged events are in the journal."""
         settings = self._settings
         end_process_after(
             settings.shutdown_drain_s + 2 * settings.shutdown_timeout_s + _LAST_WORDS_S + _DEATH_GRACE_S, 1
@@ -145,7 +145,7 @@ class Serving:
 
 
 class _QuietServer(uvicorn.Server):
-    """uvicorn without its signal handlers: the shutdown's order is ours."""
+    """uvicorn without its signal handlers, since this module orders the shutdown."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

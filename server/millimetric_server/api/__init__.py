@@ -1,1 +1,1 @@
-"""What every room speaks of: calls, errors and messages."""
+"""Types that all packages share: calls, errors and messages."""

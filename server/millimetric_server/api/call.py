@@ -38,7 +38,7 @@ class RpcSpec:
 
 @dataclass(slots=True)
 class Call:
-    """A call. A door fills in the first part, the guards the second, one after the other."""
+    """A call. Its door sets the first fields, the guards the others, in order."""
 
     rpc: RpcSpec
     door: str
@@ -56,5 +56,5 @@ class Call:
 
     @property
     def owner(self) -> str:
-        """Whose share of the server an authenticated call takes: its project's, or its account's."""
+        """The project, or for account keys the account, to whose share an authenticated call counts."""
         return self.key.project_id or self.key.account_id

@@ -1,4 +1,4 @@
-"""Every way a call can fail: its reason, and how the protos say that it is told (error_reason.proto)."""
+"""Every way a call can fail: its reason, and how it is reported, as the protos say (error_reason.proto)."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How a reason is told: its gRPC code, its HTTP status over REST, how loud the log is."""
+    """How a reason is reported: its gRPC code, its HTTP status over REST, its log level."""
 
     code: grpc.StatusCode
     http_status: int
@@ -80,7 +80,7 @@ class Violation:
 class AppError(Exception):
     """A call failed for a planned reason. Everything in it may be shown to the caller.
 
-    `code` and `http_status` stand in for the table's where a protocol has a more exact word for the same reason.
+    `code` and `http_status` replace those of the table where a protocol has a more specific one for the same reason.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ def invalid_payload(violations: Sequence[Violation]) -> AppError:
 
 
 def make_ending() -> AppError:
-    """Make the answer to a call that comes too late, or takes too long, for a server that shuts down."""
+    """Make the error for a call that arrives, or is still running, when the server shuts down."""
     return AppError(Reason.OVERLOADED, "the server is shutting down", retry_after_s=_ENDING_RETRY_S)
 
 
@@ -131,12 +131,12 @@ def no_such_method(message: str = "this server has no such method") -> AppError:
 
 
 def no_such_service() -> AppError:
-    """Make the error for a path of our package that names no service of it."""
+    """Make the error for a path of our package that names no known service."""
     return AppError(Reason.NOT_FOUND, "there is no such service", code=_CODE.UNIMPLEMENTED, http_status=404)
 
 
 def wrong_verb(allowed: Sequence[str]) -> AppError:
-    """Make the error for a known route that is asked with another HTTP method than it has."""
+    """Make the error for a known route that is called with another HTTP method."""
     verbs = " or ".join(allowed)
     return AppError(Reason.NOT_FOUND, f"this route only accepts {verbs}", code=_CODE.UNKNOWN, http_status=405)
 

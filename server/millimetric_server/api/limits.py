@@ -1,4 +1,4 @@
-"""What requests may hold: sizes that doors, checks and reads agree on, as the fields of the protos say them."""
+"""Limits of requests, read from the options of the protos' fields and shared by doors, checks and reads."""
 
 from collections.abc import Mapping
 
@@ -26,7 +26,7 @@ FUTURE_MAX_US = 24 * 3600 * 1_000_000
 def make_too_many(field: str) -> AppError:
     """Make the error for a list that is too long. Doors raise it before they build the items.
 
-    So the ledger does not know these events: they were never received, as those of a body that is too large.
+    So the ledger does not count these events, just like those of a body that is too large.
     """
     what = f"1 to {BATCH_EVENTS_MAX} events" if field == "events" else f"at most {BATCH_EVENTS_MAX}"
     return invalid_payload((Violation(field, f"must contain {what}"),))

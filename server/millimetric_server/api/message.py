@@ -1,4 +1,4 @@
-"""What all messages are made of: times, enums, the base class, and the hooks that msgspec needs."""
+"""The building blocks of messages: times, enums, the base class, and the hooks that msgspec needs."""
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""What the protos say in options of our own (options.proto), with types: the generated stubs give extensions none."""
+"""Reads the protos' custom options (options.proto), with types, since the generated stubs give extensions none."""
 
 from typing import Any
 
@@ -25,6 +25,6 @@ def read_limits(options: FieldOptions) -> FieldLimits:
 
 
 def read_reason(options: EnumValueOptions) -> ReasonOptions:
-    """Read how a reason of failure is told."""
+    """Read how an error reason is reported."""
     reason: ReasonOptions = options.Extensions[_REASON]
     return reason

@@ -1,4 +1,4 @@
-"""What a handler waits for: `await Pending(future)`, whether a thread or an event loop carries the handler out."""
+"""A future that a handler awaits, as `await Pending(future)`, whether a thread or an event loop runs the handler."""
 
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future

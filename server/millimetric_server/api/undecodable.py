@@ -1,4 +1,4 @@
-"""What stands in a batch for an event that can't be decoded."""
+"""The placeholder in a batch for an event that can't be decoded."""
 
 from millimetric_server.api.errors import Violation
 from millimetric_server.api.messages import Event

@@ -22,7 +22,7 @@ _CLOSE_TIMEOUT_S = 10.0
 
 
 class _EndingError(Exception):
-    """The server shuts down, and breaks a backup off."""
+    """The server is shutting down, and aborts the backup."""
 
 
 class AdminDoor:
@@ -36,7 +36,7 @@ class AdminDoor:
         self._path = source.settings.data_path / "admin.sock"
 
     def start(self) -> None:
-        """Begin to listen. Where the data folder's file system has no sockets, it logs that backups need a stop."""
+        """Begin to listen. If the data folder's file system has no sockets, log that backups need a stopped server."""
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._path.unlink(missing_ok=True)  # of a run that was killed: the folder's lock is ours
@@ -56,7 +56,7 @@ class AdminDoor:
         threading.Thread(target=self._accept, args=(listener,), name="admin", daemon=True).start()
 
     def close(self) -> None:
-        """Listen no more and break off a running backup."""
+        """Stop listening and abort a running backup."""
         self._is_closing = True
         if self._socket is not None:
             with contextlib.suppress(OSError):
@@ -79,7 +79,7 @@ class AdminDoor:
 
     def _answer(self, connection: socket.socket) -> None:
         connection.settimeout(_REQUEST_TIMEOUT_S)
-        # The other end may go at any time: then what was asked for is not wanted any more.
+        # The other end may disconnect at any time; then nobody wants the backup any more.
         with contextlib.suppress(OSError, msgspec.DecodeError), connection, connection.makefile("rb") as file:
             request = msgspec.json.decode(file.readline(_REQUEST_BYTES_MAX), type=Request)
             if not self._busy.acquire(blocking=False):

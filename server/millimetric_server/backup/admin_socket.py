@@ -1,7 +1,7 @@
-"""The socket in the data folder by which commands on this machine ask the running server for what only it can do.
+"""The socket in the data folder through which commands on this machine ask the running server for backups.
 
-One JSON object a line: a request, then progress, then the result. Who may open the socket is whoever may read the data:
-the user of the server.
+One JSON object per line: a request, then progress, then the result. Only the server's user can open the socket, as only
+that user can read the data.
 """
 
 import contextlib
@@ -19,18 +19,18 @@ _PATH_BYTES_MAX = 100  # a socket's path has 107 bytes on Linux and 103 on macOS
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What is asked: a backup into this folder, an absolute path."""
+    """A request for a backup into this folder, an absolute path."""
 
     backup: str
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How far it is, and at the end the manifest or the error."""
+    """Progress, and at the end the manifest or the error."""
 
     done_bytes: int = 0
     total_bytes: int = 0
     manifest: Manifest | None = None
-    rest_ms: float = 0.0  # for how long the loader rested
+    rest_ms: float = 0.0  # how long the loader paused
     error: str = ""
 
 

@@ -21,7 +21,7 @@ Advance = Callable[[int], None]  # so many bytes more are done; may raise to bre
 
 
 class BackupError(Exception):
-    """A backup or restore can't go on; the message says why and what to do."""
+    """A backup or restore can't continue; the message says why and what to do."""
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
 
 
 class Counts(msgspec.Struct, frozen=True):
-    """What was there at the moment of the backup, by the journal's ledger."""
+    """The counts at the moment of the backup, from the journal's ledger."""
 
     received: int
     stored: int
@@ -41,7 +41,7 @@ class Counts(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """What an archive holds. Written last: a folder without it is no backup."""
+    """The contents of an archive. Written last: a folder without it is not a backup."""
 
     format: int
     server_version: str
@@ -80,13 +80,13 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest, for a person's eyes too."""
+    """Write the manifest so that people can read it too."""
     with create_file(folder / MANIFEST) as file:
         file.write(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
 
 
 def create_file(path: Path) -> BinaryIO:
-    """Create a file, and the folders above it, for its user's eyes only."""
+    """Create a file, and the folders above it, readable only by its user."""
     for folder in reversed([one for one in path.parents if not one.exists()]):
         folder.mkdir(_FOLDER_MODE)
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _FILE_MODE), "wb")

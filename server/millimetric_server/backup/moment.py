@@ -1,7 +1,7 @@
 """Fixes one moment of a running server; copying comes afterwards.
 
-While the loader rests between two blocks, journal and control database are held as snapshots and the engine's parts as
-hard links. Acknowledging goes on.
+While the loader pauses between two blocks, journal and control database are kept as snapshots and the engine's parts as
+hard links. The server keeps acknowledging.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ _FROZEN = "millimetric_backup_"  # FREEZE escapes nothing of it
 
 @dataclass(slots=True)
 class Moment:
-    """What is held of one moment, until it is released."""
+    """The snapshots of one moment, until they are released."""
 
     journal: JournalSnapshot
     control: SqliteSnapshot | None
@@ -38,7 +38,7 @@ class Moment:
     links: dict[str, str] = field(default_factory=dict)
 
     def release(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self.journal.release()
         if self.control is not None:
             self.control.release()
@@ -102,7 +102,7 @@ def fix_moment(settings: Settings, journal: Journal, store: ClickHouse) -> Momen
 
 
 def clear_leftovers(settings: Settings) -> None:
-    """Remove the hard links of a backup that a crash cut short: they keep the disk space of merged parts."""
+    """Remove the hard links of a backup that a crash interrupted: they hold the disk space of merged parts."""
     url = urlsplit(settings.resolved_clickhouse_url)
     if url.scheme == "chdb":
         for folder in (Path(url.path) / "shadow").glob(f"{_FROZEN}*"):

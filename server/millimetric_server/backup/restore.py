@@ -30,7 +30,7 @@ _HARMLESS_IN_ENGINE = {"server.lock", "status"}
 
 
 def refuse_half_restored(settings: Settings) -> None:
-    """Raise ConfigError if a restore into this folder was cut short."""
+    """Raise ConfigError if a restore into this folder was interrupted."""
     if (settings.data_path / _DRAFT).exists():
         raise ConfigError(f"A restore into {settings.data_path} was interrupted: run `millimetric restore` again.")
 
@@ -38,14 +38,14 @@ def refuse_half_restored(settings: Settings) -> None:
 def restore_backup(archive: Path, settings: Settings, advance: Advance) -> Manifest:
     """Restore into the data folder of these settings, whose lock the caller holds. Raises BackupError, OSError.
 
-    Afterwards the journal has another identity, so that nothing of the restored server is taken for what the one that
-    was backed up has loaded since.
+    Afterwards the journal has another identity, so that ClickHouse does not take the restored server's blocks for those
+    that the original server has loaded since.
     """
     manifest = read_manifest(archive)
     _check_fit(manifest, settings)
     data, engine = settings.data_path, read_engine_folder(settings)
     draft = data / _DRAFT
-    if draft.exists():  # cut short: what it brought goes, and nothing else was there
+    if draft.exists():  # interrupted: its files are removed, and there were no others
         for path in (data / SECRETS, data / CONTROL, data / JOURNAL, *(engine / part for part in _ENGINE_PARTS)):
             _remove(path)
         _remove(draft)

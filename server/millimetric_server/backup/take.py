@@ -60,7 +60,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A finished backup, and for how long the loader rested. Acknowledging never stopped."""
+    """A finished backup, and how long the loader paused. Acknowledging never stopped."""
 
     manifest: Manifest
     rest_s: float
@@ -92,7 +92,7 @@ def take_backup(source: Source, target: Path, report: Report) -> Taken:
 
 
 def _make_partial(target: Path, data: Path) -> Path:
-    """Make the folder in which the backup grows; one that was cut short is replaced."""
+    """Create the folder for the unfinished backup; the folder of an interrupted one is replaced."""
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BackupError(f"{target} is not an empty folder: choose a new one for each backup.")
     if target.resolve().is_relative_to(data):
@@ -128,7 +128,7 @@ def _fix(source: Source) -> tuple[Moment, float]:
     except StoreUnavailableError as error:
         raise BackupError(f"The engine could not keep its parts for the backup: {error}") from error
     except FutureTimeoutError:
-        # It may come to it later; what it holds then is let go at once.
+        # The loader may still get to it later; then its snapshots are released at once.
         promise.add_done_callback(lambda done: None if done.exception() else done.result().release())
         raise BackupError(
             "ClickHouse is not taking events now, so there is no consistent state: try again later."

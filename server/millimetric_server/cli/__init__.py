@@ -45,7 +45,7 @@ def main() -> None:
       millimetric project create my-shop
       millimetric demo
     """
-    os.umask(0o077)  # what these commands write is for their user's eyes
+    os.umask(0o077)  # only the user may read what these commands write
 
 
 for _command in COMMANDS:

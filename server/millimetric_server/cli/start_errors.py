@@ -1,4 +1,4 @@
-"""Why the server did not start, in a sentence that says what to do. Whatever a start raises is told here."""
+"""Explains why the server did not start, and what to do. Every exception of a start ends here."""
 
 import errno
 import shutil

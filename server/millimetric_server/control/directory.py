@@ -86,10 +86,10 @@ class Directory:
         return self._view.projects_by_account.get(account_id, ())
 
     def look_again(self, sought: Sought) -> "Future[None] | None":
-        """Ask the store whether it has what the directory lacks; when the future is done, whatever it has is here.
+        """Ask the store for what the directory lacks; the future completes when the directory has it.
 
-        None when that would be in vain: it was looked for already and nothing has changed since, more than the rate of
-        misses ask, the store is away, or nothing follows it.
+        None if that is pointless: it was looked up before and nothing has changed since, the rate of lookups is
+        exceeded, the store is unreachable, or nothing follows it.
         """
         if self._thread is None or self._stale_since_s is not None or self._is_hanging():
             return None
@@ -100,7 +100,7 @@ class Directory:
 
     @property
     def looks(self) -> int:
-        """How often the store was asked for what the directory lacked, since the start."""
+        """The number of lookups in the store for what the directory lacked, since the start."""
         return self._looks
 
     @property
@@ -175,7 +175,7 @@ class Directory:
             answer(asked.values())
 
     def _is_hanging(self) -> bool:
-        """Tell whether the store lets a look wait: then no caller is to wait with it."""
+        """Tell whether the store is slow to answer lookups: then no caller should wait for one."""
         since_s = self._looking_since_s
         return since_s is not None and self._read_monotonic_s() - since_s > _HANGING_S
 

@@ -1,4 +1,4 @@
-"""The two ways in which the control plane says no: the caller's mistake, and the database's absence."""
+"""The two errors of the control plane: the caller's mistake, and an unreachable database."""
 
 
 class ControlError(Exception):

@@ -1,6 +1,6 @@
-"""What callers name and the directory lacks: each is worth one look into the control database, within a rate.
+"""Looks up what callers name and the directory lacks in the control database, once each and rate-limited.
 
-So a key works from the moment it was made, and a flood of unknown ones costs a bounded number of small reads.
+So a new key works at once, and a flood of unknown keys costs a bounded number of small reads.
 """
 
 import threading
@@ -15,7 +15,7 @@ _WAITING_MAX = 64  # names, not calls
 
 
 class SoughtKind(Enum):
-    """What a look is for. Each kind has a rate of its own, so that one can't use up another's."""
+    """What is looked up. Each kind has its own rate limit, so that one can't use up another's."""
 
     KEY = "key"
     PROJECT = "project"
@@ -30,7 +30,7 @@ class Sought(NamedTuple):
 
 
 class LookRate(NamedTuple):
-    """Looks a second, how many may come at once, and whether a name that was not there is remembered."""
+    """Lookups per second, the burst, and whether a name that was not found is remembered."""
 
     per_s: float
     burst: int
@@ -61,7 +61,7 @@ class _Bucket:
 
 
 class Misses:
-    """Who waits for the next look. Callers that come before it begins share it; any thread may call any method."""
+    """The callers of the next lookup. All that arrive before it starts share it. Any thread may call any method."""
 
     def __init__(self, read_monotonic_s: Callable[[], float]) -> None:
         self._read_monotonic_s = read_monotonic_s
@@ -71,7 +71,7 @@ class Misses:
         self._waiting: dict[Sought, list[Future[None]]] = {}
 
     def ask(self, sought: Sought) -> "Future[None] | None":
-        """Ask for a look; the future is done after it. None: it was looked for in vain, or too many ask."""
+        """Request a lookup; the future completes after it. None if it was not found before, or too many callers ask."""
         with self._lock:
             if sought in self._remembered:
                 return None
@@ -84,13 +84,13 @@ class Misses:
             return future
 
     def take(self) -> dict[Sought, list["Future[None]"]]:
-        """Take those for whom a look that begins now is meant."""
+        """Take the callers of the lookup that starts now."""
         with self._lock:
             taken, self._waiting = self._waiting, {}
             return taken
 
     def remember(self, names: Iterable[Sought]) -> None:
-        """Remember that these were looked for; those that were found are not asked for again."""
+        """Remember which names were looked up and not found."""
         with self._lock:
             for sought in names:
                 if self._buckets[sought.kind].rate.is_remembered:
@@ -99,13 +99,13 @@ class Misses:
                 del self._remembered[next(iter(self._remembered))]
 
     def forget(self) -> None:
-        """Forget what was not there: the control plane has changed."""
+        """Forget the names that were not found: the control plane has changed."""
         with self._lock:
             self._remembered.clear()
 
 
 def answer(waiting: Iterable[Iterable["Future[None]"]]) -> None:
-    """Let the callers go on, each in the way of its door. One that gave up is no fault."""
+    """Complete the callers' futures; a caller may have given up."""
     for futures in waiting:
         for future in futures:
             with suppress(InvalidStateError):

@@ -1,4 +1,4 @@
-"""What people may write: names, labels and a project's settings. Each check returns the value to keep."""
+"""Checks what people enter: names, labels and a project's settings. Each check returns the value to store."""
 
 import re
 import unicodedata

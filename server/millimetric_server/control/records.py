@@ -1,4 +1,4 @@
-"""What the control plane knows, as immutable values. Secrets never stand in a repr."""
+"""The control plane's records, as immutable values. Secrets never appear in a repr."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

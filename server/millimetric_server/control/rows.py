@@ -1,4 +1,4 @@
-"""Between records and table rows: ids, the JSON of rate limits, and one function per record."""
+"""Converts between records and table rows: ids, the JSON of rate limits, and one function per record."""
 
 import secrets
 from collections.abc import Iterable

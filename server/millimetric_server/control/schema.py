@@ -1,4 +1,4 @@
-"""Brings the control database's schema forward; there is no way back."""
+"""Migrates the control database's schema; there are no downgrades."""
 
 import logging
 

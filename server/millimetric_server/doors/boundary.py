@@ -1,4 +1,4 @@
-"""The outermost layer of every door: guards, handler, log, metrics; nothing of an exception passes it but AppError."""
+"""The outermost layer of every door: guards, handler, log, metrics. Callers see no exception but AppError."""
 
 import asyncio
 import contextlib
@@ -38,7 +38,7 @@ _GROUP_MAX = 500
 REQUEST_ID_HEADER = "x-request-id"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _OWN_FAULTS = (StatusCode.INVALID_ARGUMENT, StatusCode.UNAUTHENTICATED, StatusCode.PERMISSION_DENIED)
-# What any stranger, or a single client in a loop, could write a line a call with.
+# Failures that any client can cause with every call.
 _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
 _REFUSALS = {level: SummedLog(log, level, "calls refused or failed") for level in (logging.INFO, logging.WARNING)}
 
@@ -49,7 +49,7 @@ def make_request_id() -> str:
 
 
 def read_request_id(headers: Mapping[str, str]) -> str:
-    """The caller's own id of the request, if it can stand in a header and a log line; else a new one."""
+    """The caller's own request id, if it is safe in a header and a log line; else a new one."""
     sent = headers.get(REQUEST_ID_HEADER)
     return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
 
@@ -111,7 +111,7 @@ async def read_piece(call: Call, export: ExportReader) -> bytes | AppError:
 
 
 def note_failure(call: Call, failure: Exception) -> AppError:
-    """Log why a call failed; returns what its caller is told."""
+    """Log why a call failed; returns the error for its caller."""
     failure = translate(failure)
     if not isinstance(failure, AppError):
         log.error("%s over %s: internal error [%s]", call.rpc.name, call.door, call.request_id, exc_info=failure)
@@ -134,7 +134,7 @@ def _describe(call: Call, failure: AppError) -> str:
 
 
 def flush_log() -> None:
-    """Write what the log has only counted; at the end of the server."""
+    """Write pending log summaries when the server ends."""
     for summed in (_BAD_KEYS, *_REFUSALS.values()):
         summed.flush()
 
@@ -149,9 +149,9 @@ async def check_caller(call: Call, deps: DoorDeps) -> AppError | None:
 
 
 def charge_refusal(call: Call, error: AppError, deps: DoorDeps) -> AppError:
-    """Let a call that is refused for what it is pay for that; returns what its caller is told."""
+    """Charge a refused call to its caller's bucket of refused calls; returns the error for its caller."""
     is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
-    if not is_own_fault or call.rpc.streaming is Streaming.BIDI:  # a stream that waits for tokens would wait in vain
+    if not is_own_fault or call.rpc.streaming is Streaming.BIDI:  # a stream that waits for tokens would never get them
         return error
     prefix = call.key.prefix if hasattr(call, "key") else ""
     wait_s = deps.refusals.charge(prefix, find_address(call, deps), call.body_bytes)
@@ -170,7 +170,7 @@ def make_refused_too_often(wait_s: float) -> AppError:
 
 
 def may_be_large(headers: Mapping[str, str]) -> bool:
-    """Tell whether a body may need more work than an ordinary call's, by what is announced of it."""
+    """Tell from its headers whether a body may need more work than that of an ordinary call."""
     length = headers.get("content-length", "")
     return "content-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES
 
@@ -186,13 +186,13 @@ async def refuse_early(call: Call, deps: DoorDeps) -> AppError | None:
 
 
 def refuse(call: Call, error: AppError) -> AppError:
-    """Log and count a call that is refused before it is carried out; returns what its caller is told."""
+    """Log and count a call that is refused before it is carried out; returns the error for its caller."""
     count_call(call, error, time.perf_counter())
     return note_failure(call, error)
 
 
 def is_backpressure(call: Call, error: AppError) -> bool:
-    """Tell whether a group of a stream is to be tried again after a wait: streams are slowed down, not refused."""
+    """Tell whether to retry a group of a stream after a wait: streams are slowed down, not refused."""
     return call.rpc.streaming is Streaming.BIDI and error.reason is Reason.RATE_LIMITED
 
 
@@ -209,7 +209,7 @@ def count_call(call: Call, error: AppError | None, began: float) -> None:
 
 
 def make_internal_error(request_id: str) -> AppError:
-    """The only thing that a caller learns of a fault: the id under which the log tells it."""
+    """Make the only answer that a caller gets for an internal error: the id under which it is logged."""
     return AppError(
         Reason.INTERNAL_ERROR,
         "internal error; quote this request_id when you report it",
@@ -258,7 +258,7 @@ async def wait_async(coroutine: PendingCoroutine[Result], call: Call, begun: Fir
 
 
 async def _arrival(waiting: "Future[Result]") -> Result:
-    """Wait for a future of another thread without a hold on it.
+    """Wait for another thread's future without being able to cancel it.
 
     asyncio.wrap_future would pass this task's cancellation on to the future, and so to the thread that completes it
     for other callers too.

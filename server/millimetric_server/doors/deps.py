@@ -43,11 +43,11 @@ class StatusDeps:
 
     @property
     def places(self) -> tuple[Places, ...]:
-        """Everything that projects share and one of them could take from the others."""
+        """The places that all projects share."""
         reads = self.store.reads
         return reads.reads, reads.reads_running, reads.exports, self.streams, self.loader.waiters
 
     @property
     def workers(self) -> tuple[Worker, ...]:
-        """The threads without which the server can't go on."""
+        """The threads that the server can't work without."""
         return *self.journal.workers, self.loader.worker

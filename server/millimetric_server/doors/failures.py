@@ -1,4 +1,4 @@
-"""What the rooms below raise, in the words of the API."""
+"""Turns the exceptions of lower packages into errors of the API."""
 
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.journal.errors import NotAppendedError
@@ -6,7 +6,7 @@ from millimetric_server.loading.errors import EventsDelayedError, EventsRefusedE
 
 
 def translate(failure: Exception) -> Exception:
-    """Turn a planned failure of a room below into what callers are told; any other stays as it is."""
+    """Turn an exception of a lower package into the error for callers; others stay as they are."""
     match failure:
         case NotAppendedError():
             return AppError(Reason.OVERLOADED, str(failure), retry_after_s=failure.retry_after_s)

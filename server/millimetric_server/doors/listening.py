@@ -1,4 +1,4 @@
-"""Why a door can't listen where it should, in a sentence that says what to do."""
+"""Explains why a door can't listen on its address, and what to do."""
 
 import errno
 import os
@@ -6,7 +6,7 @@ import socket
 
 
 def explain_bind(door: str, host: str, port: int, error: OSError | None = None) -> str:
-    """Say what is wrong with an address that `door` (HTTP or gRPC) could not get; without an error, look for it."""
+    """Explain why `door` (HTTP or gRPC) could not listen on an address; without an error, find the reason."""
     error = error or _try(host, port)
     flag = f"--{door.lower()}-port (MILLIMETRIC_{door.upper()}_PORT)"
     address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,4 +1,4 @@
-"""What /metrics shows (Prometheus)."""
+"""The metrics of /metrics (Prometheus)."""
 
 import functools
 import time
@@ -139,7 +139,7 @@ def _describe_balances(balances: Sequence[Balance]) -> Iterable[Metric]:
 
 
 def _describe_places(places: Sequence[Places]) -> Iterable[Metric]:
-    """What projects share: how much of it is taken, and who found none."""
+    """The places that projects share: how many are taken, and whose calls got none."""
     taken = GaugeMetricFamily("millimetric_places_taken", "Places that are taken.", labels=("kind",))
     total = GaugeMetricFamily("millimetric_places", "Places that projects share.", labels=("kind",))
     refused = CounterMetricFamily(

@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         return "millimetric"
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's signature
-        """Log nothing: a line would hold the caller's address."""
+        """Log nothing: a line would contain the caller's address."""
 
     def _answer(self, status: int, body: bytes, content_type: str) -> None:
         self.send_response(status)
@@ -95,7 +95,7 @@ class _Server(ThreadingHTTPServer):
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a caller who hung up; the library would print its address."""
+        """Log nothing when a caller disconnects; the library would print its address."""
 
 
 class _ServerV6(_Server):

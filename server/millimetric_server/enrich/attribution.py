@@ -1,4 +1,4 @@
-"""Where a visit came from: one engine that runs versioned rule sets over a url and a referrer.
+"""Attributes visits: one engine that runs versioned rule sets over a url and a referrer.
 
 Pure and total: tables load at import, a call does no I/O, and no text makes it raise.
 """
@@ -117,7 +117,7 @@ def classify(url: str, referrer: str, rule_set: str, own_hosts: frozenset[str] =
 
 
 def explain(url: str, referrer: str, rule_set: str, own_hosts: frozenset[str] = frozenset()) -> Explanation:
-    """Classify, and tell what was read and why each earlier rule did not fire. Raises as classify does."""
+    """Classify, and return what was read and why each earlier rule did not fire. Raises as classify does."""
     rules = RULE_SETS[rule_set]
     visit = read_visit(url, referrer, own_hosts)
     passed_over = []

@@ -1,4 +1,4 @@
-"""The event that goes into the pipeline: as a caller sent it, with every rule of the contract kept."""
+"""The input of the pipeline: an event that satisfies every rule of the contract."""
 
 import msgspec
 

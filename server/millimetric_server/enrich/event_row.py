@@ -1,4 +1,4 @@
-"""The finished event: what is journaled, loaded and read back. Its order of fields is the journal's format."""
+"""The finished event, as it is journaled, loaded and read back. The order of its fields is the journal's format."""
 
 import msgspec
 

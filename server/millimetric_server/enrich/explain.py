@@ -1,4 +1,4 @@
-"""What the pipeline makes of an event, and why: the same steps, with their reasons kept."""
+"""Explains what the pipeline makes of an event: the same steps, with their reasons."""
 
 import re
 

@@ -27,7 +27,7 @@ _NOT_COUNTRIES = frozenset({"AP", "EU", "XX", "ZZ"})
 
 @dataclass(frozen=True, slots=True)
 class DatabaseInfo:
-    """What `doctor` tells about the country database; `built_at` is UTC."""
+    """What `doctor` reports about the country database; `built_at` is UTC."""
 
     path: str
     database_type: str
@@ -40,7 +40,7 @@ class CountryReader:
 
     MaxMind's databases are read by geoip2, all others by maxminddb, in both shapes that their records have:
     `{'country_code': 'GB'}` and `{'country': {'iso_code': 'GB'}}`.
-    Replace the file by renaming a new one over it (the old one stays mapped until it is let go); writing into
+    Replace the file by renaming a new one over it (the old one stays mapped until it is closed); writing into
     the file that is open can crash the process. Lookups are safe during a reload.
     """
 
@@ -61,7 +61,7 @@ class CountryReader:
         return self._find(ip)
 
     def reload_if_replaced(self) -> bool:
-        """Open the file anew if it is another than last time; True if a new one is in use now.
+        """Open the file again if it was replaced; True if a new one is in use now.
 
         Call it from a timer. A file that is gone or cannot be read is warned of once; the old data stays.
         """
@@ -87,7 +87,7 @@ class CountryReader:
         )
 
     def close(self) -> None:
-        """Let the database go; every answer is '' from now on."""
+        """Close the database; every answer is '' from now on."""
         self._path = self._metadata = None
         self._find = _find_nothing
 

@@ -1,4 +1,4 @@
-"""Turns a checked event into a finished row: a list of steps that can be read aloud. No I/O, no clock."""
+"""Turns a checked event into a finished row, in a list of steps. No I/O, no clock."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What may be stored of a visitor: addresses of pages redacted, of machines hashed, and opt-outs heeded."""
+"""What may be stored about a visitor: urls are redacted, IP addresses hashed, and opt-outs respected."""
 
 import hmac
 import re
@@ -46,7 +46,7 @@ _NOT_IN_SQUEEZED = re.compile(r"[^a-z0-9]+")
 
 
 def redact_url(url: str) -> str:
-    """A url or referrer as it may be stored; the same text, but for what is taken out; never raises.
+    """A url or referrer as it may be stored: the same text, except for what is removed; never raises.
 
     Userinfo and fragment are dropped; values of parameters that are named like personal data or credentials
     (data/redaction.toml) become `redacted`, also those of path parameters (`;jsessionid=`) and in urls inside
@@ -164,7 +164,7 @@ def normalise_ip(text: str) -> str:
 
 
 def client_ip(peer: str, forwarded_for: str, trusted: tuple[IPv4Network | IPv6Network, ...]) -> str:
-    """The visitor's address, normalised: the peer's, or the one trusted proxies report; '' if there is none.
+    """The visitor's IP address, normalised: the peer's, or the one that trusted proxies report; '' if there is none.
 
     Of X-Forwarded-For (its lines joined by commas) the right-most address outside of `trusted` counts, among
     the last 32 entries; ports and brackets are cut off, and what is not an address is passed over. If a

@@ -81,7 +81,7 @@ CONDITIONS: Mapping[str, Condition] = {
 
 
 def find_condition(name: str) -> Condition:
-    """The condition of a name, or of `has:parameter`. Raises KeyError for a name nobody knows."""
+    """The condition of a name, or of `has:parameter`. Raises KeyError for an unknown name."""
     if not name.startswith("has:"):
         return CONDITIONS[name]
     parameter = name.removeprefix("has:")
@@ -134,5 +134,5 @@ MEDIUM_NAMES: Mapping[str, Callable[[Visit], str]] = {
 
 
 def find_outcome(text: str, names: Mapping[str, Callable[[Visit], str]]) -> Callable[[Visit], str]:
-    """What an outcome's text stands for: `{name}` is looked up (or KeyError), other text is itself."""
+    """The meaning of an outcome's text: `{name}` is looked up (or KeyError), other text is literal."""
     return names[text] if text.startswith("{") else lambda _: text

@@ -70,7 +70,7 @@ def is_same_site(host: str, other: str) -> bool:
     """Whether two hosts share their registrable domain."""
     if host == other:
         return True
-    # Two hosts of one domain share at least two labels: most pairs are told apart without the suffix list.
+    # Two hosts of one domain share at least two labels: most pairs are distinguished without the suffix list.
     if host.rsplit(".", 2)[-2:] != other.rsplit(".", 2)[-2:]:
         return False
     return find_registrable_domain(host) == find_registrable_domain(other)

@@ -1,4 +1,4 @@
-"""What every call must pass, in this order, whichever door it came through.
+"""The checks that every call must pass, in this order, over every protocol.
 
 The boundary passes them: `admit` with the headers alone; then it decodes the message, which nobody looks at before;
 then `choose_project`, the RPC's own check, and `check_rate`.
@@ -18,7 +18,7 @@ Guard = Callable[[Call, GuardDeps], None]
 
 CALLER_GUARDS: tuple[Guard, ...] = (
     authenticate,  # first: a stranger learns nothing, not even whether the body was well formed
-    check_scope,  # before origin: what a kind may never do is told apart from where it may do it
+    check_scope,  # before origin: a kind that may never call this is refused for that, not for its origin
     check_origin,  # before the message: the body of a foreign page is not looked at
 )
 

@@ -1,4 +1,4 @@
-"""Who calls: the key in the Authorization header."""
+"""Authentication: the key in the Authorization header."""
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason

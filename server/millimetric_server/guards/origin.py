@@ -1,4 +1,4 @@
-"""Where a public key may be used: on the pages that the project lists."""
+"""The origin check: public keys work only on the pages that the project lists."""
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason

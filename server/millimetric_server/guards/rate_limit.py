@@ -1,4 +1,4 @@
-"""How often a project may call."""
+"""The rate limit of a project's calls."""
 
 from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import AppError, Reason

@@ -1,4 +1,4 @@
-"""What the key's kind may call."""
+"""The scope: which methods the key's kind may call."""
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason

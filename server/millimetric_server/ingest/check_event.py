@@ -1,4 +1,4 @@
-"""What events must look like: from one as it was sent to a checked one, or everything that is wrong with it."""
+"""Checks an event: returns it checked, or everything that is wrong with it."""
 
 import functools
 from operator import attrgetter

@@ -46,7 +46,7 @@ def read_properties(text: bytes | str) -> str:
 
 
 def _is_surely_too_long(text: bytes | str) -> bool:
-    """Tell whether no compact form can be short enough."""
+    """Tell whether even the shortest compact form is too long."""
     if len(text) <= PROPERTIES_BYTES_MAX * _ESCAPED_BYTES:
         return False
     content = text if isinstance(text, bytes) else text.encode()

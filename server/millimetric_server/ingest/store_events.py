@@ -1,4 +1,4 @@
-"""What Track, Batch, Identify and TrackStream share: the facts of the request, the append, the wait for the store."""
+"""What Track, Batch, Identify and TrackStream share: the request's facts, the append, the wait for the store."""
 
 import functools
 import hashlib
@@ -29,7 +29,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def drop_opted_out(call: Call) -> bool:
-    """Tell whether a browser's visitor asks not to be counted; if so, the call's events are dropped."""
+    """Tell whether a browser's visitor has opted out; if so, the call's events are dropped."""
     get = call.headers.get
     has_opted_out = call.key.kind is KeyKind.PUBLIC and is_opted_out(
         get("sec-gpc", ""), get("dnt", ""), get("millimetric-ignore-opt-out", "")
@@ -168,5 +168,5 @@ def _read_day(days: int) -> str:
 
 
 def _digest(event: CheckedEvent) -> bytes:
-    """A hash of what was sent, to tell a repeated event from another one under the same id."""
+    """A hash of what was sent, which distinguishes a repeated event from a different one with the same id."""
     return hashlib.blake2b(_encode(event), digest_size=8).digest()

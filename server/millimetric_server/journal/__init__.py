@@ -1,1 +1,1 @@
-"""The journal: the durable log between acknowledgement and store. port.py says what it promises, sqlite/ keeps it."""
+"""The journal: the durable log between acknowledgement and store. port.py is its interface, sqlite/ implements it."""

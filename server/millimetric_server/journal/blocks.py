@@ -1,4 +1,4 @@
-"""Blocks: what the loader takes out of the journal at once, and what it says of it afterwards."""
+"""Blocks: the rows that the loader reads from the journal at once, and the outcome that it reports afterwards."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Counts event ids that were sent again with other content, and logs them: a line per project and minute."""
+"""Counts event ids that were sent again with different content, and logs them: one line per project and minute."""
 
 import logging
 import time

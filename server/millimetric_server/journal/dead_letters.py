@@ -1,4 +1,4 @@
-"""Dead letters: rows that ClickHouse refused, set aside in the journal until somebody has them tried again."""
+"""Dead letters: rows that ClickHouse refused, set aside in the journal until an operator retries them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Entries: what is appended, what it is answered, and what waits for the loader."""
+"""Journal entries: the rows to append, the answers to them, and what waits for the loader."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class FirstAnswer:
     """What is answered for a repeated event_id, and when the first event was received (microseconds since 1970 UTC).
 
     The ids are those of the first event; under a public key those that the repeating call brought or would have got,
-    since anybody can guess an event_id.
+    since anyone can guess an event_id.
     """
 
     anonymous_id: str

@@ -1,4 +1,4 @@
-"""The people to forget: requests, how far each is, and the memory that keeps late replays out."""
+"""Erasures: requests, their progress, and the memory that keeps late replays out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -59,7 +59,7 @@ class ForgottenPeople:
         self._projects: set[str] = set()
 
     def add(self, erasure: Erasure) -> None:
-        """Remember whom an erasure is about, and the devices of its plan."""
+        """Remember an erasure's person, and the devices of its plan."""
         project_id, asked = erasure.project_id, erasure.requested_at
         self._projects.add(project_id)
         if erasure.user_id:

@@ -1,4 +1,4 @@
-"""What the journal raises. Whoever talks to callers turns it into words of the API."""
+"""The journal's exceptions. The doors turn them into errors of the API."""
 
 
 class JournalError(Exception):
@@ -19,7 +19,7 @@ class JournalVersionError(JournalFileError):
 
 
 class NotAppendedError(JournalError):
-    """A write was refused, and nothing of it is stored. The message may be shown to whoever sent it."""
+    """A write was refused, and nothing of it is stored. The message may be shown to its caller."""
 
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""Whose journal it is, and what its server has claimed in ClickHouse by that (docs/adr/0011).
+"""The journal's identity, and its server's claims in ClickHouse (docs/adr/0011).
 
 The name is made with the journal and stays, also in copies of it. The claims tell a copy that goes on from one that is
 behind: the last one that ClickHouse is known to have, and the one that was about to be made.

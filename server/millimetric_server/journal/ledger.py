@@ -39,7 +39,7 @@ class Balance:
 
     @property
     def missing(self) -> int:
-        """Received events of which nothing is known; 0 when all is well, negative when something counts twice."""
+        """Received events that are not accounted for; 0 when healthy, negative if something counts twice."""
         known = self.stored + self.duplicate + self.journaled + self.dead_letter
         return self.received - known - sum(self.rejected.values()) - sum(self.dropped.values())
 
@@ -56,7 +56,7 @@ class JournalStatus:
 
 
 class Notes:
-    """Events that were refused or dropped before they reached the journal, until they stand in the ledger.
+    """Events that were refused or dropped before they reached the journal, until they are in the ledger.
 
     A crash loses what was noted since the last second, received and outcome alike; no stored event is among them.
     """
@@ -74,7 +74,7 @@ class Notes:
             self._noted[project_id, outcome, reason] += events
 
     def take(self) -> Mapping[tuple[str, Outcome, str], int]:
-        """Take what is noted; whoever can't write it down gives it back."""
+        """Take the noted counts; a caller that can't write them gives them back."""
         with self._lock:
             noted, self._noted = self._noted, Counter()
         return noted

@@ -1,6 +1,6 @@
 """Rows as the journal keeps them and ClickHouse takes them: the msgpack values of all fields, row after row.
 
-That is ClickHouse's input format MsgPack. So the loader hands bytes on and looks into none of them (docs/adr/0005).
+That is ClickHouse's input format MsgPack, so the loader passes bytes on without parsing them (docs/adr/0005).
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""What every other room may ask of the journal. Nothing of how it is kept shows: no connection, file or position.
+"""The journal's interface for all other packages. It shows nothing of the storage: no connection, file or position.
 
 An adapter may serve several processes at once. It promises (tests/integration/test_journal_port.py):
 
@@ -35,7 +35,7 @@ class Erasures(Protocol):
         """Find an erasure of this project; the future has it, or None."""
 
     def list_pending(self) -> list[Erasure]:
-        """List what is queued or was cut short, oldest first."""
+        """List queued and interrupted erasures, oldest first."""
 
     def plan(self, lead: Leadership, erasure: Erasure, plan: ErasurePlan) -> None:
         """Keep the plan; from now on late replays of what it covers are covered too. Raises LeadershipLostError."""
@@ -68,7 +68,7 @@ class Journal(Protocol):
         """Begin to accept writes."""
 
     def close(self) -> None:
-        """Make durable what waits, then let go of everything."""
+        """Make waiting writes durable, then release everything."""
 
     # Appending
 
@@ -101,7 +101,7 @@ class Journal(Protocol):
         """Count events that do not reach the journal: rejected or dropped, and why."""
 
     def flush_notes(self) -> None:
-        """Write down what was noted; what can't be written now stays noted."""
+        """Write the noted counts to the ledger; those that can't be written now stay noted."""
 
     def load_balances(self) -> list[Balance]:
         """Load what became of the events of each project, in one snapshot."""
@@ -200,7 +200,7 @@ class Journal(Protocol):
 
     @property
     def workers(self) -> Sequence[Worker]:
-        """The threads without which it can't go on."""
+        """The threads that it can't work without."""
 
 
 class OperatorJournal(Protocol):

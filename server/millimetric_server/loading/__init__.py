@@ -1,1 +1,1 @@
-"""From the journal to ClickHouse: the only room that knows both."""
+"""Loads the journal into ClickHouse; the only package that knows both."""

@@ -1,4 +1,4 @@
-"""What others want done in the loader's thread while no block is on its way."""
+"""Actions that others run in the loader's thread while no block is in flight."""
 
 import threading
 from collections import deque
@@ -36,7 +36,7 @@ class Actions:
             action, promise = self._waiting.popleft()
             try:
                 complete(promise, action())
-            except Exception as error:  # noqa: BLE001 - whoever asked is told
+            except Exception as error:  # noqa: BLE001 - the caller gets it
                 fail(promise, error)
 
     def drop(self) -> None:

@@ -1,4 +1,4 @@
-"""Inserts a block so that each row is in ClickHouse once, and a row that ClickHouse refuses stops no other.
+"""Inserts a block so that each row is stored once, and a row that ClickHouse refuses does not stop the others.
 
 A refused block is halved until the refused rows stand alone. A slice of it is either sent whole, always with the same
 rows and token, or was noted as refused before its halves were sent: so after a crash no row goes out twice.
@@ -92,7 +92,7 @@ class BlockInserter:
         return insertion.settle()
 
     def _insert_whole(self, insertion: Insertion) -> bool:
-        """Hand the packed rows on as they are; False if ClickHouse refuses them."""
+        """Insert the packed rows as they are; False if ClickHouse refuses them."""
         block = insertion.block
         packed = b"".join(entry.rows for entry in block.entries)
         if not self._send(insertion, BlockSlice(0, block.row_count), packed):

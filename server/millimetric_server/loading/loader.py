@@ -43,7 +43,7 @@ _INSPECTION_S = 0.05  # a turn
 
 
 class Loader:
-    """The one thread that writes to ClickHouse; also carries out erasures, between two blocks."""
+    """The one thread that writes to ClickHouse; it also carries out erasures, between two blocks."""
 
     def __init__(
         self,
@@ -123,13 +123,13 @@ class Loader:
         return promise
 
     def give_up_waiting(self) -> None:
-        """Tell whoever waits, now and later, that the events come later: the server shuts down. It loads on."""
+        """Fail the calls that wait for the store, now and later, because the server shuts down; loading continues."""
         with self._wake:
             self._is_given_up = True
         self._abandon()
 
     def run_between_blocks(self, action: Callable[[], Result]) -> "Future[Result]":
-        """Run an action in the loader's thread while no block is on its way: ClickHouse holds all that were begun.
+        """Run an action in the loader's thread while no block is in flight: ClickHouse holds all that were begun.
 
         The future has its result, or what it raised. While ClickHouse takes no events it waits.
         """
@@ -140,7 +140,7 @@ class Loader:
         return promise
 
     def prepare(self) -> None:
-        """Connect and bring the schema forward. Raises StoreUnavailableError, SchemaError."""
+        """Connect and migrate the schema. Raises StoreUnavailableError, SchemaError."""
         self._store.open()
         migrate(self._store)
 
@@ -275,8 +275,8 @@ class Loader:
         self._abandon()
 
     def _abandon(self) -> None:
-        """Tell whoever waits that the events come later."""
-        with self._wake:  # whoever comes now sees why not to wait
+        """Fail the calls that wait: their events are loaded later."""
+        with self._wake:  # later callers see why not to wait
             waits = self._waits.take_all()
         for promise in waits:
             fail(promise, EventsDelayedError())

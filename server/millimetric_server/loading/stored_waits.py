@@ -61,7 +61,7 @@ class StoredWaits:
         self._answer(done)
 
     def take_all(self) -> "list[Future[None]]":
-        """Take everybody out; whoever does so answers them."""
+        """Take all of them; the caller must answer them."""
         with self._lock:
             waits, self._waits = self._waits, []
         return [wait.promise for wait in waits]

@@ -22,7 +22,7 @@ from millimetric_server.store.statements import read_statement
 
 log = logging.getLogger(__name__)
 
-# The person's events that were here, or are older, than the request.
+# The person's events that were received before the request, or are older than it.
 MATCH_USER = "(user_id = {user_id:String} OR (user_id = '' AND anonymous_id IN {devices:Array(String)}))"
 MATCH_DEVICE = "anonymous_id = {anonymous_id:String}"
 MATCH = (
@@ -32,7 +32,7 @@ MATCH = (
 
 
 def run_erasure(store: ClickHouse, erasures: Erasures, lead: Leadership, erasure: Erasure) -> None:
-    """Carry out one erasure, from its beginning or from where it was cut short.
+    """Carry out one erasure, from its beginning or from where it was interrupted.
 
     Raises StoreUnavailableError, LeadershipLostError.
 

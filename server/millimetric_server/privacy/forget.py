@@ -12,7 +12,7 @@ from millimetric_server.privacy.deps import PrivacyDeps
 
 
 class Person(msgspec.Struct, frozen=True):
-    """Whom to forget: one of the two is empty."""
+    """The person to forget: one of the two ids is empty."""
 
     user_id: str
     anonymous_id: str

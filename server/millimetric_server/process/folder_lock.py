@@ -1,4 +1,4 @@
-"""Keeps other processes off the folders of a running server: a lock that ends with its process, however that ends.
+"""Keeps other processes off a running server's folders, with a lock that ends with its process, however that ends.
 
 The lock is flock(2) on a file, not the file: one that a crash left behind locks nothing.
 """
@@ -38,7 +38,7 @@ class FolderInUseError(FolderError):
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """The process that holds a lock, as it wrote itself down. Any part may be unknown, and is empty then."""
+    """The process that holds a lock, as it recorded itself. Unknown parts are empty."""
 
     command: str = ""
     pid: int = 0
@@ -141,7 +141,7 @@ def _acquire(path: Path) -> int | None:
 
 
 def _write_holder(descriptor: int, command: str) -> None:
-    """Write down who holds the lock, for whoever is refused. On a full disk it holds all the same."""
+    """Record who holds the lock, for the process that is refused. On a full disk the lock still holds."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(asdict(Holder(command, os.getpid(), socket.gethostname(), since)))
     try:

@@ -16,7 +16,7 @@ def make_folder(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Bring the names in a folder to the disk. Raises OSError."""
+    """Sync the names in a folder. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -25,7 +25,7 @@ def sync_folder(path: Path) -> None:
 
 
 def sync_file_system(path: Path) -> None:
-    """Bring everything that was written to the file system of a path to the disk, by whomever. Raises OSError."""
+    """Sync everything written to the file system of a path, by any process. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "syncfs"):  # Linux has it
         os.sync()

@@ -1,4 +1,4 @@
-"""The last resort of a shutdown that hangs: the process ends all the same, as by a crash, which loses nothing."""
+"""The last resort of a shutdown that hangs: end the process as in a crash, which loses nothing."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Log lines on their way to standard error: a thread writes them, so that a reader who is slow there stops nobody."""
+"""Writes log lines to standard error on a thread, so that a slow reader there blocks nobody."""
 
 import contextlib
 import logging
@@ -14,7 +14,7 @@ _CLOSE_TIMEOUT_S = 2.0
 
 
 class LogWriter(logging.Handler):
-    """Hands each line to a thread. Lines that find no room are lost and counted, and the next that does says so."""
+    """Queues each line for a thread. Lines that do not fit are lost and counted, and the next line says how many."""
 
     def __init__(self, file: TextIO, waiting_max: int = _WAITING_MAX) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class LogWriter(logging.Handler):
         self._thread.start()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Format the line here, where its values are as they were, and leave it to the thread."""
+        """Format the line now, while its values are unchanged, and queue it for the thread."""
         try:
             self._lines.put_nowait(self.format(record))
         except queue.Full:
@@ -34,7 +34,7 @@ class LogWriter(logging.Handler):
             self.handleError(record)
 
     def close(self) -> None:
-        """Write what waits, unless nobody takes it."""
+        """Write the queued lines, unless nobody reads them."""
         with contextlib.suppress(queue.Full):
             self._lines.put(None, timeout=_CLOSE_TIMEOUT_S)
             self._thread.join(_CLOSE_TIMEOUT_S)
@@ -45,7 +45,7 @@ class LogWriter(logging.Handler):
             if self._lost:
                 lost, self._lost = self._lost, 0
                 line = f"{lost} log lines were lost: standard error was not read in time\n{line}"
-            with contextlib.suppress(OSError, ValueError):  # whoever read standard error is gone
+            with contextlib.suppress(OSError, ValueError):  # the reader of standard error is gone
                 self._file.write(f"{line}\n")
                 self._file.flush()
 

@@ -1,4 +1,4 @@
-"""One state of a SQLite file, held and copied while others go on writing."""
+"""One state of a SQLite file, held and copied while others keep writing."""
 
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +12,7 @@ class SqliteSnapshot:
     """The state of a file as of now, until it is released. Its write-ahead log grows meanwhile."""
 
     def __init__(self, path: Path) -> None:
-        # Held by one thread, copied and let go by another.
+        # Opened by one thread, copied and closed by another.
         self._connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=5, isolation_level=None, check_same_thread=False
         )
@@ -29,7 +29,7 @@ class SqliteSnapshot:
         return self._read_pragma("page_count") * self._read_pragma("page_size")
 
     def copy_to(self, target: Path, advance: Callable[[int], None]) -> None:
-        """Copy into an empty file, in steps; `advance` is told the bytes of each and may raise to break off."""
+        """Copy into an empty file, in steps; `advance` gets the bytes of each and may raise to abort."""
         size, left = self._read_pragma("page_size"), None
 
         def progress(_status: int, remaining: int, pages: int) -> None:

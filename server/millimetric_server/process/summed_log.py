@@ -1,6 +1,6 @@
-"""Log lines that a caller can cause, and so must not be able to flood: the first at once, then a count an interval.
+"""Rate-limits log lines that callers can cause: the first is logged at once, then a count per interval.
 
-One SummedLog stands for one kind of line. `note` costs a lock and an addition; whoever calls it may be any thread.
+One SummedLog stands for one kind of line. `note` costs a lock and an addition; any thread may call it.
 """
 
 import logging
@@ -14,7 +14,7 @@ INTERVAL_S = 10.0
 class SummedLog:
     """Writes the first line as it comes, and at most one an interval after it, with a count by reason.
 
-    Reasons are words of ours, few in number: nothing that a caller sent may be one.
+    Reasons are a few fixed words, never anything that a caller sent.
     """
 
     def __init__(self, log: logging.Logger, level: int, what: str, *, interval_s: float = INTERVAL_S) -> None:

@@ -13,17 +13,17 @@ Result = TypeVar("Result")
 
 
 class WorkerDiedError(Exception):
-    """A worker's thread ended by itself; the server can't go on and has to be restarted."""
+    """A worker's thread ended by itself; the server can't continue and must be restarted."""
 
 
 class StopWorkError(Exception):
-    """A worker must not go on, and its server neither; the text says why, to whoever runs the server."""
+    """A worker, and with it the server, must stop; the text tells the operator why."""
 
 
 class Worker:
-    """A thread whose work must go on. Should it die all the same, it is logged, noted and reported.
+    """A thread that must keep running. If it dies anyway, that is logged and reported.
 
-    `abandon` then fails whatever waits for it. `on_death` is called last, with the worker's name.
+    `abandon` then fails the calls that wait for it. `on_death` is called last, with the worker's name.
     """
 
     def __init__(self, name: str, work: Callable[[], None], abandon: Callable[[], None]) -> None:
@@ -70,7 +70,7 @@ class Worker:
 
 
 def make_promise() -> "Future[Any]":
-    """Make a future that only its worker can complete: to the caller's side it can't be cancelled."""
+    """Make a future that only its worker can complete: callers can't cancel it."""
     promise: Future[Any] = Future()
     promise.set_running_or_notify_cancel()
     return promise

@@ -1,1 +1,1 @@
-"""Reads: one file a question, from what it accepts over its SQL to its answer."""
+"""Reads: one file per question, with what it accepts, its SQL and its answer."""

@@ -1,4 +1,4 @@
-"""SQL conditions: identifiers of ours, every value a bound parameter, and times that ClickHouse can compare."""
+"""SQL conditions: fixed identifiers, bound values, and times that ClickHouse can compare."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ class Conditions:
 
 
 def clamp_time(time_us: int) -> int:
-    """Bring a time into what ClickHouse can compare; beyond its bounds it would wrap round. No event lies there."""
+    """Clamp a time to what ClickHouse can compare, since it would wrap around. No event lies outside."""
     return min(max(int(time_us), EARLIEST_US), LATEST_US)
 
 

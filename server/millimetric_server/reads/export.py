@@ -27,7 +27,7 @@ def validate_export(request: ExportRequest, _call: Call) -> ExportPlan:
 
 
 async def export(call: Call, plan: ExportPlan, deps: ReadDeps) -> ExportReader:
-    """Return the reader of the file with its first piece read; whoever gets it has to close it.
+    """Return the reader of the file with its first piece read; the caller must close it.
 
     Raises AppError overloaded when the project has too many exports, upstream_failed.
     """

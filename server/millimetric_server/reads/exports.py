@@ -1,6 +1,6 @@
 """Exports: events as a file, read page by page, or written into a temporary file first.
 
-Between two pages nothing is held in ClickHouse: a reader may be as slow as it likes. A page ends at a key that was
+Between two pages nothing is held in ClickHouse, so a reader may be slow. A page ends at a key that was
 looked up before, and holds every row down to it: so also rows of equal time and id are in it, once, and rows that are
 added meanwhile neither shift nor repeat others. Parquet has its index at its end and can't be put together of pages.
 """
@@ -94,7 +94,7 @@ class ExportReader:
         return self._store.reads.submit_export(read, selection.tag, selection.cancellation)
 
     def close(self) -> None:
-        """Give the temporary file and the place back; again, it does nothing."""
+        """Release the temporary file and the place; a second call does nothing."""
         if self._is_closed:
             return
         self._is_closed = self._is_complete = True

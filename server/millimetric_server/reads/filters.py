@@ -1,4 +1,4 @@
-"""Turns filters into SQL conditions: which columns and operators there are, and what each compares."""
+"""Turns filters into SQL conditions: the columns and operators, and what each compares."""
 
 import re
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Retention: who came first in a period, and who of them came back in those after."""
+"""Retention: how many visitors first came in a period, and how many of them came back later."""
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta

@@ -128,7 +128,7 @@ def _check_buckets(from_us: int, to_us: int, interval: Interval) -> None:
 
 
 def _choose_table(request: StatsRequest, from_us: int, timezone: str, now_us: int) -> _Table:
-    """Find the smallest table that keeps what is asked, by its steps of time and its columns."""
+    """Find the smallest table that can answer, by its resolution in time and its columns."""
     bounds = (from_us, 0 if request.to is None else request.to)
     candidates: tuple[_Table, ...] = ()
     if timezone == "UTC" and request.interval is not Interval.HOUR and all(bound % DAY_US == 0 for bound in bounds):

@@ -1,4 +1,4 @@
-"""Time zones, all read at the start: a handler must not wait for a file. And what the roll-ups must know of them."""
+"""Time zones, all read at startup, since a handler must not wait for a file, and whether hourly roll-ups fit them."""
 
 import functools
 from collections.abc import Mapping

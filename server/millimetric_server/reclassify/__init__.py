@@ -1,1 +1,1 @@
-"""Attribution made anew for stored events, by another set of rules."""
+"""Applies another rule set to stored events."""

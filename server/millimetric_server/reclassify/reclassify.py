@@ -1,6 +1,6 @@
-"""Runs a project's history through another rule set: events, roll-up and sessions, month by month.
+"""Applies another rule set to a project's history: events, roll-ups and sessions, month by month.
 
-Rows that already carry the rule set are done, so a run can be repeated, and one that was cut short goes on.
+Rows that already have the rule set are done, so a run can be repeated, and an interrupted one resumed.
 """
 
 import math
@@ -94,7 +94,7 @@ def survey(store: ClickHouse, scope: Scope, report: Progress) -> Tally:
 def reclassify(store: ClickHouse, scope: Scope, report: Progress) -> Tally:
     """Rewrite events, roll-up and sessions; returns what changed. Raises StoreUnavailableError.
 
-    One run a project at a time. Cut short at any point, the next run with any rule set repairs the roll-ups.
+    One run a project at a time. If it is interrupted at any point, the next run with any rule set repairs the roll-ups.
     """
     tally = Tally()
     work = WorkTables(scope.project_id)
@@ -185,7 +185,7 @@ def _select_rows(scope: Scope) -> tuple[str, dict[str, object]]:
 
 
 def _create_answers(store: ClickHouse, work: WorkTables) -> None:
-    """Make the table of answers, empty. It is on disk, so a rewrite that a crash cut short can go on by itself."""
+    """Create the empty table of answers. It is on disk, so ClickHouse can finish a rewrite that a crash interrupted."""
     columns = ", ".join(f"{name} {kind}" for name, kind in _ANSWER_TYPES.items())
     store.command(f"DROP TABLE IF EXISTS {work.answers} SYNC")
     store.command(f"CREATE TABLE {work.answers} ({columns}) ENGINE = Join(ANY, LEFT, key)")

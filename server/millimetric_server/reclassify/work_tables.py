@@ -1,4 +1,4 @@
-"""Makes a project's noted days and sessions equal to its events again, also while new events come in.
+"""Makes a project's noted days and sessions equal to its events again, even while new events arrive.
 
 The notes are tables of their own, so that they outlive a crash.
 """
@@ -34,7 +34,7 @@ class WorkTables:
         return f"reclassify_{self.project_id}_sessions"
 
     def create(self, store: ClickHouse) -> None:
-        """Make the notes where they are missing; those of a run that was cut short stay."""
+        """Create the notes where they are missing; those of an interrupted run stay."""
         store.command(f"CREATE TABLE IF NOT EXISTS {self.days} (day Date) ENGINE = MergeTree ORDER BY day {_SYNCED}")
         store.command(
             f"CREATE TABLE IF NOT EXISTS {self.sessions} (session_id String) ENGINE = MergeTree ORDER BY session_id "

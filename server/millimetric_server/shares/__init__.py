@@ -1,1 +1,1 @@
-"""What projects share, and how much of it each may take: rates, places, memory."""
+"""Limits on what each project may use: rates, places, memory."""

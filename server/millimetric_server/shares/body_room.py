@@ -1,6 +1,6 @@
 """Room for large bodies: how many bytes of them are held at once, and how many are read at once.
 
-Each project has a share of both, so that one that sends much takes no room from the others.
+Each project has a share of both, so that a busy one leaves room for the others.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class BodyRoom:
             if begun is None:
                 coroutine.close()
             else:
-                begun.add_done_callback(lambda _: coroutine.close())  # not before its thread has let go of it
+                begun.add_done_callback(lambda _: coroutine.close())  # not before its thread has released it
             raise
 
     @contextlib.contextmanager

@@ -24,7 +24,7 @@ class Limiter:
     def take(self, project: Project, name: str, cost: int = 1) -> float:
         """Take tokens from the bucket; return 0, or the seconds to wait when there are too few.
 
-        A bucket never holds more than its burst: to take more at once is to wait for ever.
+        A bucket never holds more than its burst, so a caller that takes more at once would wait forever.
         """
         limit = self._find_limit(project, name)
         if limit is None:

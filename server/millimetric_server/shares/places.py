@@ -1,4 +1,4 @@
-"""Places that all projects share, such as those for streams or reads: what one project takes, others can't have.
+"""Slots for concurrent streams, reads and the like, which all projects share.
 
 So a project may take one more only while it holds fewer than are free (times a ratio, see Places). Alone it gets half
 of them, and the more projects hold many, the fewer each gets. A project that holds none gets one as long as any is
@@ -30,7 +30,7 @@ class Places:
         self._held: Counter[str] = Counter()
         self._taken = 0
         self._refused: Counter[str] = Counter()
-        self.on_change: Callable[[int], None] = lambda _taken: None  # whoever provides for those who hold one
+        self.on_change: Callable[[int], None] = lambda _taken: None  # provides for the holders of places
 
     @property
     def taken(self) -> int:
@@ -44,7 +44,7 @@ class Places:
             return dict(self._refused)
 
     def take(self, project_id: str) -> bool:
-        """Take a place for the project if it may have one; whoever gets it has to give it back."""
+        """Take a place for the project if it may have one; the caller must give it back."""
         with self._lock:
             free = self.total - self._taken
             is_within_share = self._held[project_id] * (100 - self._share) < free * self._share

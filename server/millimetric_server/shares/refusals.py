@@ -1,6 +1,6 @@
-"""A bucket for refused calls, by key and address: whoever makes nothing but mistakes is answered cheaply.
+"""A bucket for refused calls, by key and IP address, so that a faulty client costs little.
 
-Good calls take no token and are never refused here, so nobody suffers from others behind the same address. Addresses
+Valid calls take no token and are never refused here, so callers do not affect others behind the same address. Addresses
 are kept in memory only.
 """
 
@@ -18,7 +18,7 @@ _PREFIX_BITS = 64  # of IPv6: what one household or machine gets
 
 
 class Refusals:
-    """Token buckets, as the time at which each is full again. The one that was used longest ago is forgotten first."""
+    """Token buckets, stored as the time at which each is full again. The least recently used one is evicted first."""
 
     def __init__(self, limit: RateLimit | None, read_time_s: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
@@ -27,7 +27,7 @@ class Refusals:
         self._full_at: OrderedDict[tuple[str, str], float] = OrderedDict()
 
     def charge(self, key_prefix: str, address: str, body_bytes: int = 0) -> float:
-        """Let a refused call pay; returns 0, or the seconds until there are tokens again. No prefix: a stranger."""
+        """Charge a refused call; returns 0, or the seconds until there are tokens. Unknown keys have no prefix."""
         if self._limit is None:
             return 0.0
         cost = (1 + body_bytes // TOKEN_BYTES) / self._limit.rate_per_s

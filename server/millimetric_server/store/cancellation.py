@@ -1,4 +1,4 @@
-"""How a door tells the store that nobody waits for a call's answer any more, or may wait for it."""
+"""Lets a door cancel a call's work in the store, when nobody waits for the answer any more."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server): the rest can't tell which."""
+"""One ClickHouse client for `chdb:///path` (embedded) and `http(s)://…` (a server): callers need not know which."""
 
 import contextlib
 import os
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
 _SETTINGS: dict[str, Any] = {"async_insert": 0}
 _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
-# A deletion that takes longer goes on in ClickHouse; the statement is sent again and waits for it.
+# A longer deletion continues in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
 _LONG_TIMEOUT_S = 12 * 3600
 

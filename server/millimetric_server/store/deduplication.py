@@ -1,4 +1,4 @@
-"""Sees that the tables remember inserted blocks for long enough: a block that is sent again after a crash counts once.
+"""Ensures that tables remember inserted blocks, so that a block that is sent again after a crash counts once.
 
 A plain MergeTree remembers nothing unless told to, and a replicated table forgets after an hour.
 """
@@ -61,7 +61,7 @@ class Table:
 def ensure_windows(store: ClickHouse) -> None:
     """Raise the windows that are too small. Raises StoreUnavailableError, DeduplicationError.
 
-    A view that somebody added is theirs: what can't be done for its target is only told.
+    A view that somebody added is theirs: what can't be done for its target is only logged.
     """
     defaults = {name: int(value) for name, value in store.query(read_statement("deduplication.defaults"))}
     for table in _find_tables(store):

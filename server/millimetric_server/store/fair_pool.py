@@ -1,4 +1,4 @@
-"""Threads that work for all projects in turn: one with many questions does not keep the others waiting."""
+"""A thread pool that serves projects in turn, so that one with many queries does not delay the others."""
 
 import logging
 import threading
@@ -69,7 +69,7 @@ class FairPool:
         return promise
 
     def close(self, timeout_s: float | None = None) -> None:
-        """Refuse what waits and finish what runs, within the time if one is given."""
+        """Refuse waiting work and finish running work, within the time if one is given."""
         with self._changed:
             self._is_closing = True
             self._changed.notify_all()
@@ -89,7 +89,7 @@ class FairPool:
             job.cancellation.unwatch(job.leave)
             try:
                 complete(job.promise, job.work())
-            except BaseException as error:  # noqa: BLE001 - whoever waits is told, and the thread lives on
+            except BaseException as error:  # noqa: BLE001 - the caller gets it, and the thread lives on
                 fail(job.promise, error)
             with self._changed:
                 self.running.give_back(job.project_id)

@@ -1,4 +1,4 @@
-"""How ClickHouse fails: it is away, it refuses rows, or it has a fault of its own; and how that is told."""
+"""Classifies ClickHouse's errors: it is unreachable, it refuses rows, or it fails; and describes them."""
 
 import re
 import threading
@@ -7,7 +7,7 @@ import time
 from millimetric_server.api.errors import AppError, Reason, invalid_params
 from millimetric_server.process.workers import StopWorkError
 
-# Answers that blame a row's values, by ClickHouse's code. Whatever else goes wrong is not the rows' fault: they wait.
+# ClickHouse's error codes that blame a row's values. For any other error the rows wait.
 _ROW_FAULTS = {
     6: "CANNOT_PARSE_TEXT",
     26: "CANNOT_PARSE_QUOTED_STRING",
@@ -65,7 +65,7 @@ _RETRY_S = 1.0
 
 
 class StoreUnavailableError(Exception):
-    """ClickHouse did not answer, or answered with a fault of its own. The text is for the log only."""
+    """ClickHouse did not answer, or failed internally. The text is for the log only."""
 
 
 class FencedError(StopWorkError):
@@ -96,7 +96,7 @@ class NoRoomError(Exception):
 
 
 class Outage:
-    """Remembers that ClickHouse does not answer, so that reads fail at once; now and then one may try."""
+    """A circuit breaker: while ClickHouse does not answer, reads fail at once, except one per second that tries."""
 
     def __init__(self, try_s: float) -> None:
         self._try_s = try_s  # how long a try may take
@@ -114,7 +114,7 @@ class Outage:
             return True
 
     def note(self, *, has_answered: bool) -> None:
-        """Remember how the last attempt went, whoever made it."""
+        """Remember how the last attempt went."""
         with self._lock:
             self._is_away = not has_answered
             self._next_try_at = time.monotonic() + _RETRY_S
@@ -131,22 +131,22 @@ def name_row_fault(error: Exception) -> str | None:
 
 
 def name_read_limit(error: BaseException | None) -> str | None:
-    """Say what a read took too much of, or None if it failed of something else."""
+    """Describe the limit that a read exceeded, or None if it failed for another reason."""
     return _READ_LIMITS.get(getattr(error, "code", None) or 0)
 
 
 def make_too_much(limit: str) -> AppError:
-    """Make the answer to a question that takes more than a read may."""
+    """Make the error for a read that exceeds a limit."""
     return invalid_params("from", f"the query {limit}: use a shorter range, or name an event or a filter")
 
 
 def make_abandoned() -> AppError:
-    """Make the answer to a call that was cancelled: nobody sees it but the log and the metrics."""
+    """Make the error for a cancelled call; only the log and the metrics see it."""
     return AppError(Reason.UPSTREAM_FAILED, "the caller did not wait for the answer")
 
 
 def make_not_ready() -> AppError:
-    """Make the answer to a read that comes before the schema is this version's: roll-ups may be filled in part."""
+    """Make the error for a read before the migration is complete: roll-ups may be partly filled."""
     message = "the analytics store is not ready: its schema is being migrated, or it is down; try again"
     return AppError(Reason.UPSTREAM_FAILED, message)
 
@@ -157,7 +157,7 @@ def is_fenced(error: Exception) -> bool:
 
 
 def _name_check(error: Exception) -> str:
-    """Which of our own checks failed, or nothing. Rows can't forge it: what is quoted of them comes later."""
+    """Which of our own checks failed, or nothing. Rows can't forge it, because they are quoted later in the text."""
     if getattr(error, "code", None) != _THROW_IF:
         return ""
     text = str(error).partition("DB::Exception: ")[2]
@@ -165,7 +165,7 @@ def _name_check(error: Exception) -> str:
 
 
 def describe_fault(error: Exception) -> str:
-    """A line for the log. What blames values is told by its name alone, because its text quotes them."""
+    """A line for the log. Errors about values are described by name only, because their text quotes the values."""
     return (
         _name_check(error)
         or _SET_UP_FAULTS.get(getattr(error, "code", None) or 0)

@@ -1,8 +1,8 @@
-"""Keeps a server that lost its folder from storing what it still holds (docs/adr/0011).
+"""Fences off a server that no longer owns its journal, so that it stores nothing more (docs/adr/0011).
 
 Each start of a server claims the row of its journal in the table server_fences. Whatever puts rows into ClickHouse
-checks in the same statement that the claim is still the newest; a process that was paused, or goes on beside a copy of
-its folder, is refused.
+checks in the same statement that the claim is still the newest; a process that was paused, or whose folder was
+copied and is used elsewhere, is refused.
 """
 
 import re
@@ -58,7 +58,7 @@ class Fence:
 
 
 def claim_fence(store: "ClickHouse", journal: Journal) -> Fence:
-    """Claim the server's row, and wait until no statement of an earlier run of it is at work.
+    """Claim the server's row, and wait until no statement of its earlier runs is running.
 
     Whatever began before the claim was seen has ended then; whatever begins afterwards is refused. Raises
     StoreUnavailableError, FencedError if another process has claimed since this journal was last in use.
@@ -91,7 +91,7 @@ def _read_number(claim: str) -> int:
 def end_own_inserts(store: "ClickHouse", fence: Fence) -> None:
     """End inserts of this run whose answers were lost, before it is looked up what they stored.
 
-    For the loader's thread, which has none at work then. Raises StoreUnavailableError.
+    For the loader's thread, which has none running then. Raises StoreUnavailableError.
     """
     _end_statements(store, "fence.own_inserts", "fence.end_own_inserts", {"mark": fence.mark})
 

@@ -1,4 +1,4 @@
-"""What an inspection of the store has found, kept in a file beside the journal, so that `doctor` sees it too."""
+"""The findings of an inspection, kept in a file beside the journal so that `doctor` can read them."""
 
 import os
 import time
@@ -12,7 +12,7 @@ FILE_NAME = "store_check.json"
 
 
 class LostDay(msgspec.Struct, frozen=True):
-    """A project's UTC day of which roll-ups know more events than there are, by table."""
+    """A project's UTC day for which roll-ups count more events than there are, by table."""
 
     project_id: str
     day: str
@@ -24,7 +24,7 @@ class Findings(msgspec.Struct):
     """The state of the store at `checked_at` (seconds since 1970; 0: never looked at wholly).
 
     `broken_parts` are names by table. `lost_days` and `lost_sessions` (by project) can't be rebuilt from the events.
-    `fault` is why the last inspection was given up, if it was.
+    `fault` says why the last inspection was aborted, if it was.
     """
 
     checked_at: float = 0.0
@@ -37,7 +37,7 @@ class Findings(msgspec.Struct):
 
     @property
     def has_lost_events(self) -> bool:
-        """Whether events are gone that were stored: parts of them are broken, or roll-ups know more."""
+        """Whether stored events are missing: parts of them are broken, or roll-ups count more."""
         return "events" in self.broken_parts or bool(self.lost_days or self.lost_sessions)
 
 

@@ -1,4 +1,4 @@
-"""A block of rows on its way into ClickHouse: what is sent, and under which settings."""
+"""A block of rows to insert into ClickHouse, and the settings of the insert."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

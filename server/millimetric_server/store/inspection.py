@@ -1,7 +1,7 @@
-"""Looks at start and daily for damage that ClickHouse keeps silent about, and rebuilds what events can rebuild.
+"""Looks at startup and daily for damage that ClickHouse does not report, and rebuilds what the events allow.
 
-ClickHouse detaches a part that it can't read and goes on without its rows. Work is done in small steps on the loader's
-thread: nothing is in flight there, and nothing may be inserted between a deletion and its rebuild.
+ClickHouse detaches a part that it can't read and continues without its rows. The work runs in small steps on the
+loader's thread: nothing is in flight there, and nothing may be inserted between a deletion and its rebuild.
 """
 
 import logging
@@ -45,7 +45,7 @@ _SHOWN = 5
 
 
 class Inspection:
-    """One look at the whole store after the other, each in steps."""
+    """Inspects the whole store, again and again, in small steps."""
 
     def __init__(self, store: ClickHouse, folder: Path, list_projects: Callable[[], Collection[str]]) -> None:
         """`list_projects` names those that this server loads: on a shared ClickHouse others' rows are in flight."""
@@ -59,7 +59,7 @@ class Inspection:
         self.rebuilt = 0  # days and sessions since the start
 
     def work(self, seconds: float) -> None:
-        """Go on for about so long, if it is time; at least one step. A fault of ClickHouse ends the look."""
+        """If an inspection is due, work on it for about this long, at least one step. A ClickHouse error aborts it."""
         ends_at = time.monotonic() + seconds
         while self._steps is not None or time.monotonic() >= self._next_at:
             if self._steps is None:
@@ -93,7 +93,7 @@ class Inspection:
         _tell(found)
 
     def _look(self) -> Iterator[None]:
-        """Each step is what may be done without a pause; what a later step does is looked at again there."""
+        """Each step is done without a pause; a later step checks again what it acts on."""
         self._now = found = Findings(retention_days=dict(self.findings.retention_days))
         for table, name in self._ask("inspect.broken_parts"):
             found.broken_parts.setdefault(table, []).append(name)
@@ -131,7 +131,7 @@ class Inspection:
         return [row for row in found if date.fromisoformat(row[1]) > self._since(row[0])]
 
     def _find_lasting(self, ask: Callable[[], Rows]) -> Rows:
-        """Leave out what differs for the moment of another server's insert only.
+        """Leave out differences that only another server's running insert causes.
 
         A row ends with how many events there are and how many the tables count; other inserts change all alike.
         """
@@ -173,7 +173,7 @@ class Inspection:
             yield from self._settle_slice(project_id, {"since": since, "slices": slices, "slice": number})
 
     def _settle_slice(self, project_id: str, bounds: dict[str, int]) -> Iterator[None]:
-        """Rebuild what counts too few; and what counts too many, where nothing says that events are gone."""
+        """Rebuild sessions that count too few events, and those that count too many unless events may be missing."""
         is_sure = "events" not in self._now.broken_parts and all(
             day.project_id != project_id for day in self._now.lost_days
         )
@@ -198,7 +198,7 @@ class Inspection:
             yield
 
     def _refuse_beside_reclassify(self) -> None:
-        """Its rewrites are no damage, and it rebuilds days and sessions itself. Raises StoreUnavailableError."""
+        """A reclassification is not damage, and rebuilds days and sessions itself. Raises StoreUnavailableError."""
         if self._ask("inspect.reclassify"):
             raise StoreUnavailableError("a reclassification is running, or was interrupted and must be run again")
 

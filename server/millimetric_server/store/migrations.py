@@ -1,4 +1,4 @@
-"""Brings the schema forward: each file of schema/ runs once, in order; there is no way back."""
+"""Migrates the schema: each file of schema/ runs once, in order; there are no downgrades."""
 
 import contextlib
 import hashlib
@@ -49,8 +49,8 @@ def read_migrations() -> tuple[Migration, ...]:
 def migrate(store: ClickHouse) -> int:
     """Apply what is missing and return how many files ran. Raises SchemaError, StoreUnavailableError.
 
-    A file whose run was cut short runs again from its first statement: each is made repeatable, and a file that fills
-    a table makes the table anew before.
+    An interrupted file runs again from its first statement: each statement is repeatable, and a file that fills a
+    table recreates the table first.
     """
     store.command(_LEDGER)
     if missing := _find_missing(store):

@@ -1,4 +1,4 @@
-"""Priorities of threads: those that answer callers come before those that load, merge and read."""
+"""Thread priorities: threads that answer callers precede those that load, merge and read."""
 
 import contextlib
 import os
@@ -9,7 +9,7 @@ _NICENESS = 10
 
 
 def lower_priority() -> None:
-    """Let this thread come behind, and the threads that are made by it, where threads have priorities."""
+    """Lower the priority of this thread, and of the threads that it starts, where threads have priorities."""
     with contextlib.suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 

@@ -1,4 +1,4 @@
-"""Callers' questions to ClickHouse: on threads of their own, within limits, and ended when their caller is gone."""
+"""Runs callers' queries in ClickHouse on threads of their own, within limits, until the caller disconnects."""
 
 import contextlib
 import logging
@@ -99,10 +99,10 @@ class ReadPool:
         self._killers = ThreadPoolExecutor(room.reads_running + room.exports, "store-kill")
 
     def run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Future[Rows]":
-        """Run a caller's query when it is the turn of its project, which is the parameter of that name.
+        """Run a caller's query when its project's turn comes; the parameter `project` names it.
 
         It ends in ClickHouse too when the call is cancelled. The future fails with AppError overloaded when the project
-        has no place, upstream_failed, or invalid_params when the question takes more than a read may.
+        has no place, upstream_failed, or invalid_params when the query exceeds a limit.
         """
         project_id = str(parameters.get("project", ""))
         promise = self._readers.submit(project_id, lambda: self._run(statement, parameters, cancellation), cancellation)
@@ -118,7 +118,7 @@ class ReadPool:
         def export() -> None:
             try:
                 complete(promise, self._export(work, mark, cancellation))
-            except BaseException as error:  # noqa: BLE001 - whoever waits is told
+            except BaseException as error:  # noqa: BLE001 - the caller gets it
                 fail(promise, error)
 
         try:
@@ -151,7 +151,7 @@ class ReadPool:
             fail(promise, make_ending())  # ClickHouse may take long to end it, or not answer
 
     def close(self) -> None:
-        """Finish running reads. A server that does not answer is not waited for; the embedded engine has to be."""
+        """Finish running reads. Wait for the embedded engine, but not for a ClickHouse server that does not answer."""
         waits = self._store.is_embedded
         self._readers.close(None if waits else 0)
         self._exporters.shutdown(wait=waits, cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A client for long work that must not end because one connection of many broke."""
+"""A client for long work that must survive a broken connection."""
 
 from typing import Any
 
@@ -16,9 +16,9 @@ _RETRYING = Retrying(
 
 
 class RetryingClickHouse(ClickHouse):
-    """Sends a statement that failed on its way to a server again, for some seconds.
+    """Retries a statement whose connection failed, for some seconds.
 
-    A lost answer does not tell whether the statement ran, so this is for work that may be done twice.
+    If the answer is lost, the statement may have run, so use this for repeatable work only.
     """
 
     def _call(self, action: Any) -> Any:

@@ -1,8 +1,8 @@
-"""Keeps the roll-ups and sessions equal to the events: builds parts of them anew, and finds those that differ.
+"""Keeps the roll-ups and sessions equal to the events: finds parts that differ, and rebuilds them.
 
-Embedded, nobody inserts between a deletion and its rebuild: the loader's thread does both, or it is not running. Into a
-ClickHouse server another Millimetric may. What comes just in between is counted by its view and by the rebuild; so
-parts are compared with the events afterwards, and rebuilt until they agree.
+With the embedded engine, nobody inserts between a deletion and its rebuild: the loader's thread does both, or is not
+running. With a ClickHouse server, another Millimetric server may. Its rows would be counted by the view and by the
+rebuild, so parts are compared with the events afterwards, and rebuilt until they agree.
 """
 
 import random
@@ -143,7 +143,7 @@ def rebuild_wrong(store: ClickHouse, span: Span) -> int:
 
 
 def _rebuild_at_once(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> None:
-    """Delete and insert without a pause between.
+    """Delete and insert without a pause in between.
 
     A deletion covers what is there when it is asked for, however long it takes; so new events can only come between
     where two statements follow upon each other.
@@ -155,12 +155,12 @@ def _rebuild_at_once(store: ClickHouse, project_id: str, rollup: Rollup, chosen:
 
 
 def wait_for_inserts(store: ClickHouse) -> None:
-    """Wait until the inserts that run now have ended, whoever's they are. Raises StoreUnavailableError."""
+    """Wait until all inserts that run now, of any server, have ended. Raises StoreUnavailableError."""
     _wait_for_end(store, "rebuild.inserts", _INSERT_MAX_S, {})
 
 
 def _wait_for_end(store: ClickHouse, statement: str, seconds: float, parameters: Mapping[str, str]) -> None:
-    """Wait until what the statement lists now is listed no more; what comes meanwhile is not waited for."""
+    """Wait until everything that the statement lists now has ended; later arrivals do not matter."""
     give_up_at = time.monotonic() + seconds
     running = set(map(tuple, store.query(read_statement(statement), parameters)))
     while running:
@@ -184,7 +184,7 @@ def _find_wrong(store: ClickHouse, project_id: str, rollup: Rollup, chosen: Sequ
 
 
 def _fill_in(name: str, project_id: str, rollup: Rollup, chosen: Sequence[str] | str) -> tuple[str, dict[str, object]]:
-    """A statement on parts that are chosen by a list, or by a query that stands in the list's place."""
+    """A statement on parts that are chosen by a list, or by a query instead of the list."""
     parameters: dict[str, object] = {"project": project_id}
     if isinstance(chosen, str):
         return build_rollup_statement(name, rollup, chosen), parameters

@@ -1,4 +1,4 @@
-"""One server at a time brings a shared database's schema forward, and nobody loads meanwhile.
+"""Lets one server at a time migrate a shared database's schema, while nobody loads.
 
 ClickHouse has no locks, but of several that make the same table only one succeeds. So the lock is a table,
 schema_lock_<number>, and its comment names the holder. One that a crash left behind is passed over by making the next
@@ -24,7 +24,7 @@ _NEWEST = (
     "SELECT toUInt32(substring(name, 13)) AS number, comment FROM system.tables "
     "WHERE database = currentDatabase() AND match(name, '^schema_lock_[0-9]+$') ORDER BY number DESC LIMIT 1"
 )
-# A holder has a statement at work but for a moment between two of them. One that has none for so long is gone.
+# A holder almost always has a running statement. One that has had none for this long is gone.
 _SILENCE_S = 10.0
 _LOOK_EVERY_S = 0.2
 _TABLE_EXISTS = 57
@@ -55,9 +55,9 @@ class SchemaLock:
 
 @contextlib.contextmanager
 def hold_schema_lock(store: "ClickHouse") -> Iterator[SchemaLock]:
-    """Wait for the lock and for inserts that are at work. Raises StoreUnavailableError.
+    """Wait for the lock and for running inserts. Raises StoreUnavailableError.
 
-    After a failure it stays: the schema may be half new. Whoever comes next takes it over.
+    After a failure the lock stays, because the schema may be half migrated. The next server takes it over.
     """
     lock = _acquire(store)
     while store.query(_LOADING)[0][0]:

@@ -1,4 +1,4 @@
-"""The SQL files, one a query, in the sql/ folder of the room that asks; read once."""
+"""The SQL files, one per query, in the sql/ folder of the package that uses them; read once."""
 
 import functools
 from importlib import resources

@@ -6,7 +6,7 @@ from millimetric_server.api.message import NO_JSON, Instant, Message
 
 
 class EventContext(Message):
-    """What a backend knows of the visitor on whose behalf it speaks."""
+    """What a backend knows about the visitor for whom it sends the event."""
 
     ip: str | None = None
     user_agent: str | None = None

@@ -17,7 +17,7 @@ class ErasureState(WireEnum):
 
 
 class ForgetRequest(Message):
-    """Whom to forget: exactly one of the two."""
+    """The person to forget: exactly one of the two ids."""
 
     user_id: str | None = None
     anonymous_id: str | None = None

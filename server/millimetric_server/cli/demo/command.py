@@ -1,4 +1,4 @@
-"""`millimetric demo`: a month of an invented shop's events, and what the reads say of them."""
+"""`millimetric demo`: a month of an invented shop's events, and reports on them."""
 
 import contextlib
 import itertools

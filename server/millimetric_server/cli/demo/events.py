@@ -1,4 +1,4 @@
-"""A small shop's invented visitors: the same events for the same day, whenever and however often they are made."""
+"""Invents a small shop's visitors: the same day always gives the same events."""
 
 import hashlib
 import itertools
@@ -74,7 +74,7 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Whoever first came on this day, with its visit of this number."""
+    """The visitor who first came on this day with the visit of this number."""
 
     day: date
     number: int

@@ -1,4 +1,4 @@
-"""`millimetric doctor`: what is wrong with this set-up, and what to do."""
+"""`millimetric doctor`: what is wrong with this installation, and how to fix it."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Checks of what lies on the disk: data folder, secrets, control database, journal, country database. Read-only."""
+"""Checks of files: data folder, secrets, control database, journal, country database. Read-only."""
 
 import contextlib
 import json
@@ -59,7 +59,7 @@ def check_data_dir(settings: Settings) -> Finding:
 
 
 def check_secrets(settings: Settings) -> Finding:
-    """Are the server's secrets there, whole, and for its eyes only."""
+    """Do the server's secrets exist, complete and readable only by its user."""
     name, path = "secrets", settings.data_path / "secrets.json"
     if all(getattr(settings, one) for one in SECRET_NAMES):
         return ok(name, "all three come from settings")
@@ -122,7 +122,7 @@ def check_journal(settings: Settings) -> Finding:
 
 
 def check_ledger(settings: Settings) -> Finding:
-    """Is it known of every received event what became of it, and did ClickHouse refuse none."""
+    """Is every received event accounted for, and did ClickHouse refuse none."""
     name, path = "ledger", settings.data_path / "journal.db"
     if not path.exists():
         return ok(name, "begins with the first event")
@@ -187,7 +187,7 @@ def check_geoip(settings: Settings) -> Finding:
 
 
 def _is_missing_sqlite(url: str) -> bool:
-    with contextlib.suppress(Exception):  # a URL that can't be read is told by open_engine, in better words
+    with contextlib.suppress(Exception):  # open_engine explains better why a URL can't be read
         parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             return not Path(parsed.database).exists()

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How bad it is: `warn` works but not as one would want, `fail` keeps the server from its work."""
+    """`warn`: the server works, but not as it should; `fail`: the server can't work."""
 
     OK = "ok"
     WARN = "warn"
@@ -14,7 +14,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the table; `advice` is what to do, empty where all is well."""
+    """One line of the table; `advice` is what to do, empty if the check passes."""
 
     check: str
     verdict: Verdict
@@ -23,15 +23,15 @@ class Finding:
 
 
 def ok(check: str, told: str) -> Finding:
-    """All is well."""
+    """The check passes."""
     return Finding(check, Verdict.OK, told)
 
 
 def warn(check: str, told: str, advice: str) -> Finding:
-    """It works, but not as one would want."""
+    """The server works, but not as it should."""
     return Finding(check, Verdict.WARN, told, advice)
 
 
 def fail(check: str, told: str, advice: str) -> Finding:
-    """The server can't do its work."""
+    """The server can't work."""
     return Finding(check, Verdict.FAIL, told, advice)

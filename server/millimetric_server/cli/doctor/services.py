@@ -1,4 +1,4 @@
-"""Checks of what answers: the two ports, ClickHouse, and whose addresses are believed."""
+"""Checks of services: ports, metrics, ClickHouse, and trusted proxies."""
 
 import dataclasses
 import os
@@ -93,7 +93,7 @@ def check_clickhouse(settings: Settings) -> Finding:
 
 
 def check_trusted_proxies(settings: Settings) -> Finding:
-    """Whose word is taken for a visitor's address."""
+    """Which peers are trusted to name a visitor's IP address."""
     name = "trusted proxies"
     try:
         networks = settings.read_trusted_proxies()
@@ -149,7 +149,7 @@ def _check_clickhouse_server(name: str, url: str) -> Finding:
         )
         version = client.server_version
         client.close()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the operator is told that it does not work
+    except Exception as error:  # noqa: BLE001 - whatever it is, the finding says that it does not work
         reason = "it refuses the user or password" if "AUTHENTICATION" in str(error) else "it does not answer"
         advice = "Start it, or correct --clickhouse-url (MILLIMETRIC_CLICKHOUSE_URL). Events wait in the journal."
         return fail(name, f"{shown}: {reason}", advice)

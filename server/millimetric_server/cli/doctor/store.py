@@ -15,7 +15,7 @@ _REBUILT_ADVICE = "They are rebuilt from the events. Check the disk, then delete
 
 
 def check_store(settings: Settings) -> Finding:
-    """Is what ClickHouse stores whole, and does it agree with itself."""
+    """Are the stored events undamaged, and do roll-ups agree with them."""
     if not (settings.data_path / FILE_NAME).exists():
         return ok(_NAME, "the server inspects them when it runs")
     found = read_findings(settings.data_path)

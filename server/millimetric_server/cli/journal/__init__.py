@@ -1,1 +1,1 @@
-"""millimetric journal: what waits, what was refused, and the retry of it."""
+"""millimetric journal: what waits, what was refused, and retrying it."""

@@ -1,4 +1,4 @@
-"""The server's journal for the commands that look into it, opened beside the server or without one."""
+"""The server's journal for commands, opened with or without a running server."""
 
 import contextlib
 from collections.abc import Iterator

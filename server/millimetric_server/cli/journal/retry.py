@@ -21,7 +21,7 @@ _LOOK_EVERY_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """How far it got: `is_taken` by a server, `is_settled` by ClickHouse, which refused so many events again."""
+    """Progress: `is_taken` by a server, `is_settled` by ClickHouse, and how many events it refused again."""
 
     is_taken: bool
     is_settled: bool = False

@@ -1,4 +1,4 @@
-"""Sends batches over gRPC until they are acknowledged, and waits when the server asks for it."""
+"""Sends batches over gRPC until they are acknowledged, and waits when the server asks it to."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ WaitTeller = Callable[[str, float], None]
 
 
 class SendError(Exception):
-    """The batch was not acknowledged; the message is a sentence and holds no key."""
+    """The batch was not acknowledged; the message is a sentence and contains no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ class Refusal:
 class BatchSender:
     """A channel to one server under one key.
 
-    `tell_wait` is told each reason for a pause and its seconds; after `patience_s` seconds in which no batch
-    was acknowledged, `send` gives up.
+    `tell_wait` gets the reason and the seconds of each pause; `send` gives up after `patience_s` seconds without an
+    acknowledged batch.
     """
 
     def __init__(self, address: str, key: str, tell_wait: WaitTeller, patience_s: float) -> None:

@@ -1,4 +1,4 @@
-"""What a load shows while it runs: a bar on a terminal, a line for each kind of wait elsewhere."""
+"""Shows a load's progress: a bar on a terminal, otherwise a line for each reason to wait."""
 
 import time
 from types import TracebackType
@@ -38,7 +38,7 @@ class LoadProgress:
         self._bar.stop()
 
     def advance(self, rows: int, position: int | None) -> None:
-        """Show that so many rows are acknowledged, and where in the file that is."""
+        """Show how many rows are acknowledged, and the position in the file."""
         now_s = time.monotonic()
         if self._first_rows is None:  # a resumed load's rate is that of this run
             self._first_rows, self._began_s = rows, now_s
@@ -47,7 +47,7 @@ class LoadProgress:
         self._bar.update(self._task, completed=position, rows=rows, rate=rate, wait="")
 
     def tell_wait(self, reason: str, wait_s: float) -> None:
-        """Show why nothing moves; where nobody watches a bar, once for each reason."""
+        """Show why the load waits; without a terminal, once for each reason."""
         self._bar.update(self._task, wait=f"waiting {wait_s:.1f} s: {reason}")
         if not self._bar.console.is_terminal and reason not in self._told:
             self._told.add(reason)

@@ -1,4 +1,4 @@
-"""Rows of an NDJSON or CSV file as events to send, or as what is wrong with them."""
+"""Reads rows of an NDJSON or CSV file: each is an event to send, or the reason why it is not one."""
 
 import csv
 import hashlib
@@ -40,12 +40,12 @@ Rejection = tuple[Violation, ...]
 
 
 class FormatError(Exception):
-    """The file as a whole can't be read as what it should be; the message is a sentence."""
+    """The whole file does not have the expected format; the message is a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One record: the line it begins on, what stood there, and the event that it makes or why it makes none."""
+    """One record: its first line, its content, and the event made from it or what is wrong with it."""
 
     line: int
     content: str | Mapping[str, str]

@@ -24,7 +24,7 @@ class Loading:
         self._batch_size = batch_size
 
     def run(self, rows: Iterator[Row]) -> Iterator[None]:
-        """Send all rows; after each batch the state is true and one None is given. Raises SendError."""
+        """Send all rows; yields None after each batch, when the state is up to date. Raises SendError."""
         while batch := list(itertools.islice(rows, self._batch_size)):
             for part in _split_by_size(batch):
                 self._send(part)

@@ -1,4 +1,4 @@
-"""How far a load is, in a small file beside its input, and the file of the rows that were rejected."""
+"""A load's progress, in a small file beside its input, and the file of rejected rows."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ _READ_BYTES = 1024 * 1024
 
 
 class StateError(Exception):
-    """The load can't go on from where it was; the message says what to do."""
+    """The load can't be resumed; the message says what to do."""
 
 
 class LoadState(msgspec.Struct, kw_only=True):
@@ -61,7 +61,7 @@ def start_state(path: Path, server: str, key_prefix: str) -> LoadState:
 
 
 def resume_state(path: Path, server: str, key_prefix: str) -> LoadState | None:
-    """Read how far the last load of this file came, or None. Raises StateError if it was not this same load."""
+    """Read the progress of the last load of this file, or None. Raises StateError if that load was a different one."""
     state_path = state_path_of(path)
     try:
         state = msgspec.json.decode(state_path.read_bytes(), type=LoadState)

@@ -1,4 +1,4 @@
-"""The control database for the commands on projects, keys and origins: the server's own, opened beside it."""
+"""The control database for the commands on projects, keys and origins: the server's own, opened while it may run."""
 
 import contextlib
 from collections.abc import Iterator

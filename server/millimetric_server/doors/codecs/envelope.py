@@ -47,7 +47,7 @@ def check_encoding(field: str, encoding: str) -> str:
 
 
 class EnvelopeWriter:
-    """Writes messages for a caller who accepts these compressions."""
+    """Writes messages for a caller that accepts these compressions."""
 
     def __init__(self, accepted: str) -> None:
         self.encoding = choose_encoding(accepted)
@@ -66,5 +66,5 @@ def _bad(message: str, code: StatusCode | None = None) -> AppError:
 
 
 def _wrong_count(message: str) -> AppError:
-    """What the protocols call a cardinality violation, and answer with UNIMPLEMENTED."""
+    """The error that the protocols call a cardinality violation and answer with UNIMPLEMENTED."""
     return _bad(f"{message}, where this method takes one", StatusCode.UNIMPLEMENTED)

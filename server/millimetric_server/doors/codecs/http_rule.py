@@ -10,7 +10,7 @@ from millimetric_server.api.options import read_rpc
 
 @dataclass(frozen=True, slots=True)
 class HttpRule:
-    """A verb, the path with its variables in braces, and whether the request stands in a body."""
+    """A verb, the path with its variables in braces, and whether the request is in the body."""
 
     verb: str
     path: str

@@ -39,7 +39,7 @@ encode_rest: Callable[[Message], bytes] = msgspec.json.Encoder(enc_hook=encode_c
 
 
 class _RawBatch(msgspec.Struct):
-    """A batch whose events have not been looked at, not even counted."""
+    """A batch whose events are neither parsed nor counted yet."""
 
     events: msgspec.Raw = NO_JSON
     mode: BatchMode = BatchMode.UNSPECIFIED

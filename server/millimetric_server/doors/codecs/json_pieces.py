@@ -1,6 +1,6 @@
 """JSON lists taken apart without building what they hold.
 
-What is built of a body can take a hundred times its bytes, so only a known number of pieces is ever made of it.
+Parsed, a body can take a hundred times its size in memory, so only a bounded number of items is ever built.
 """
 
 import msgspec

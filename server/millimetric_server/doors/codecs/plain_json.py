@@ -117,7 +117,7 @@ def _write_list(item: type[Message], raw: bytes) -> bytes | None:
     try:
         items = split_list(raw)
     except TooManyItemsError:
-        return raw  # whoever checks the request says how many it may be
+        return raw  # the request's check limits the number
     return b"[" + b",".join(_write_message(item, bytes(one)) or b"null" for one in items) + b"]"
 
 

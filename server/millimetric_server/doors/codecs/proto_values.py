@@ -1,4 +1,4 @@
-"""Single values of protobuf as ours, each refused by its field's name where it means nothing."""
+"""Reads single protobuf values; those without meaning are refused by their field's name."""
 
 import json
 import math
@@ -22,7 +22,7 @@ _SECONDS_MIN, _SECONDS_MAX, _NANOS_MAX = -62_135_596_800, 253_402_300_799, 999_9
 
 
 class FieldError(Exception):
-    """A field holds what protobuf can carry and its type has no meaning for."""
+    """A field has a value that protobuf can carry but that has no meaning for its type."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

@@ -27,9 +27,9 @@ _OUTPUT_BYTES = 1024 * 1024
 def unpack(
     body: bytes, encoding: str, bytes_max: int, grow: Callable[[int], None] = lambda _size: None
 ) -> bytes | AppError:
-    """Return a body's content, or the error that stands in its place: payload_too_large, invalid_payload.
+    """Return a body's content, or an error instead: payload_too_large, invalid_payload.
 
-    `grow` is told of each piece of what comes out, and may raise.
+    `grow` is called with each piece of the output, and may raise.
     """
     if encoding == "identity":
         return body

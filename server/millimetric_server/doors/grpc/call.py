@@ -1,4 +1,4 @@
-"""A gRPC call's context as the core sees it, and a planned error as gRPC tells it."""
+"""Turns a gRPC call's context into a Call, and an AppError into gRPC's status and metadata."""
 
 import math
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ def make_call(rpc: AnyRpc, context: grpc.ServicerContext, deps: DoorDeps) -> Cal
 
 
 def name_request(context: grpc.ServicerContext) -> str:
-    """Find the id of a request, or make one; whatever ends the call tells it behind the answer."""
+    """Find the id of a request, or make one; it is sent in the trailing metadata, however the call ends."""
     request_id = read_request_id(_read_metadata(context))
     context.set_trailing_metadata(((REQUEST_ID_HEADER, request_id),))
     return request_id
@@ -57,7 +57,7 @@ def decode_body(request: type[Message], body: bytes, body_bytes_max: int, bodies
 def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode | None = None) -> NoReturn:
     """End the call with a planned error. Before any message of an answer the end is Trailers-Only: clients retry it.
 
-    `code` stands in the place of the reason's own.
+    `code` replaces the reason's own.
     """
     code = code or error.code
     context.set_trailing_metadata((*read_request_name(context), *make_trailers(error, code)))
@@ -73,7 +73,7 @@ def read_request_name(context: grpc.ServicerContext) -> Metadata:
 
 
 def make_trailers(error: AppError, code: grpc.StatusCode) -> Metadata:
-    """The error's details, and for the retry policies of clients when to come back, or that it is no use."""
+    """The error's details, and for clients' retry policies when to retry, or that they should not."""
     status = Status(code=code.value[0], message=error.message)
     for detail in make_details(shorten(error)):
         status.details.add().Pack(detail)
@@ -86,7 +86,7 @@ def make_trailers(error: AppError, code: grpc.StatusCode) -> Metadata:
 
 
 def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
-    """What is sent twice is its values joined by a comma, as HTTP has it: no value hides another."""
+    """Metadata that is sent twice has its values joined by a comma, as in HTTP, so that no value hides another."""
     headers: dict[str, str] = {}
     for name, value in context.invocation_metadata():
         if isinstance(value, str):

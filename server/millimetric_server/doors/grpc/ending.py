@@ -1,8 +1,8 @@
-"""The end of the gRPC door, so that no call is cut off without a word.
+"""Ends the gRPC door without aborting a call silently.
 
-grpc-core's own shutdown cancels what it has accepted and nobody has taken yet, and clients do not retry CANCELLED. So
-before it no call is in work, new ones are refused for a moment, and then the connections are closed in the kernel: what
-was on its way by them fails as UNAVAILABLE.
+grpc-core's own shutdown cancels calls that it has accepted and no handler has taken yet, and clients do not retry
+CANCELLED. So running calls finish first, new ones are refused for a moment, and then the connections are closed in the
+kernel: calls in transit fail as UNAVAILABLE.
 """
 
 import contextlib

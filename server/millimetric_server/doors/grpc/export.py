@@ -1,4 +1,4 @@
-"""Exports over gRPC: a stream of the file's pieces, each read when the one before it was taken."""
+"""Exports over gRPC: a stream of the file's pieces, each read after the client has taken the previous one."""
 
 import contextlib
 import threading
@@ -26,7 +26,7 @@ from millimetric_server.store.faults import make_abandoned
 
 
 class ExportMethod(Doorkeeper):
-    """Answers exports. grpcio drops the iterator when the caller is gone, which closes the reader."""
+    """Answers exports. grpcio drops the iterator when the caller disconnects, which closes the reader."""
 
     def __init__(
         self, rpc: AnyRpc, deps: DoorDeps, pool: ThreadPoolExecutor, work: CallsInWork, body_bytes_max: int

@@ -1,4 +1,4 @@
-"""grpc.health.v1 on threads of its own: however busy the door is, a balancer learns that it lives."""
+"""grpc.health.v1 on threads of its own, so that it answers however busy the door is."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -62,7 +62,7 @@ class _OpenMethod:
         """Let everybody in."""
 
     def note_refusal(self, error: AppError) -> None:
-        """Count nothing: health is no call of ours."""
+        """Count nothing: health checks are not calls of the API."""
 
     def __call__(self, request: Admitted, context: grpc.ServicerContext, *send: Any) -> Any:
         try:

@@ -19,7 +19,7 @@ def make_options(body_bytes_max: int, connection_age_s: int, connection_grace_s:
         # Clients hold back what goes beyond. Calls of many connections are all taken, and refused with a reason:
         # grpc-core would reset them at random from 1,000 on, which clients see as a bare CANCELLED.
         ("grpc.max_concurrent_streams", _STREAMS_PER_CONNECTION),
-        ("grpc.http.overload_protection", 0),  # else ended calls count too until Python has let go of them
+        ("grpc.http.overload_protection", 0),  # else ended calls count too until Python has released them
         ("grpc.server.max_pending_requests", _PENDING_CALLS_MAX),
         ("grpc.server.max_pending_requests_hard_limit", 2 * _PENDING_CALLS_MAX),
         # Clients and balancers ping quiet connections, often each 10 s; grpc-core's default takes one in 5 minutes.

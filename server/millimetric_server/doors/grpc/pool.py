@@ -1,4 +1,4 @@
-"""Threads for gRPC calls with one request message: none waits for a message, and none reads one for a stranger.
+"""Threads for gRPC calls with one request message: none waits for a message, or reads one before the key is checked.
 
 grpcio's own way is to take a thread and wait in it for the message, so 40 calls that send none stop a server of 40
 threads. This pool stands where grpcio expects a ThreadPoolExecutor, and starts the same steps in another order
@@ -116,7 +116,7 @@ class CallPool(ThreadPoolExecutor):
         return refused
 
     def close(self) -> None:
-        """Refuse the calls whose message has not come; what is in work goes on."""
+        """Refuse the calls whose message has not arrived; running calls continue."""
         self._is_closing.set()
         with self._lock:
             waiting = list(self._waiting)

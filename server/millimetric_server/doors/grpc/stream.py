@@ -1,4 +1,4 @@
-"""Streams over gRPC: what comes in while a group is made durable is the next group; answers go out in order."""
+"""Streams over gRPC: events that arrive while a group is committed form the next group; answers are in order."""
 
 import logging
 import threading
@@ -73,7 +73,7 @@ class _Inbox:
         return taken
 
     def abandon(self) -> None:
-        """Take nothing more; wakes whoever waits."""
+        """Take nothing more, and wake the waiting thread."""
         with self._changed:
             self.is_abandoned.set()
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""Unary calls over gRPC: who calls is checked by the metadata, before the message is read."""
+"""Unary calls over gRPC: the caller is checked by the metadata, before the message is read."""
 
 import logging
 from concurrent.futures import ThreadPoolExecutor

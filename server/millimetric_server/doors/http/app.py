@@ -36,7 +36,7 @@ _EXPOSED = (
     b"access-control-expose-headers",
     b"Retry-After, X-Request-Id, Grpc-Status, Grpc-Message, Grpc-Status-Details-Bin",
 )
-# What our own clients send; whatever else a page asks for is allowed with it. `*` would not stand for Authorization.
+# What our own clients send; all other headers that a page asks for are allowed too. `*` would not cover Authorization.
 _ALLOWED_HEADERS = (
     "Authorization, Content-Type, Content-Encoding, Millimetric-Ack, Millimetric-Ignore-Opt-Out, X-Request-Id, "
     "Connect-Protocol-Version, Connect-Timeout-Ms, X-Grpc-Web, X-User-Agent, Grpc-Timeout"
@@ -123,7 +123,7 @@ class _Answer:
 
 
 def _answer_preflight(request: Request) -> Response:
-    """Any page may ask, since no cookie is involved: whether the answer is yes, the key's origins decide."""
+    """Any page may send a preflight, since no cookie is involved; the key's origins decide what it may store."""
     asked = request.headers.get("access-control-request-headers", "").split(",", _ASKED_HEADERS_MAX)
     names = dict.fromkeys(name.strip().lower() for name in asked[:_ASKED_HEADERS_MAX])
     ours = {name.strip() for name in _ALLOWED_HEADERS.lower().split(",")}

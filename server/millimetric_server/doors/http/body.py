@@ -1,4 +1,4 @@
-"""Reads an HTTP request's body within bounds, and notices when its client is gone."""
+"""Reads an HTTP request's body within bounds, and notices when its client disconnects."""
 
 import asyncio
 import contextlib
@@ -13,17 +13,17 @@ from millimetric_server.doors.codecs.unpack import too_large, unpack
 from millimetric_server.shares.body_room import SMALL_BYTES, Hold
 
 _SKIP_FACTOR = 8
-# What is read of a body whose key stands in it, and nobody knows yet whose it is. Browsers send no larger beacon.
+# The limit for a body that contains its key, before the key is checked. Browsers send no larger beacon.
 BEACON_BYTES_MAX = 64 * 1024
 
 
 class ClientGoneError(Exception):
-    """The client hung up before its request was complete."""
+    """The client disconnected before its request was complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body as it was sent, or the error that stands in its place; whatever it is, the guards come first."""
+    """A body as it was sent, or an error instead; in either case the guards come first."""
 
     packed: bytes
     encoding: str
@@ -130,7 +130,7 @@ async def _read_parts(receive: Receive) -> AsyncIterator[bytes]:
 
 @contextlib.asynccontextmanager
 async def watch_client(receive: Receive | None, call: Call) -> AsyncIterator[None]:
-    """Cancel a read when its client hangs up before it is answered. The request's body was taken before."""
+    """Cancel a read when its client disconnects before the answer. The request's body was read before."""
     if receive is None or not call.rpc.is_read:
         yield
         return

@@ -1,4 +1,4 @@
-"""The Connect door: Connect and gRPC-Web calls, one way through for all of their forms (docs/adr/0016)."""
+"""The Connect door: Connect and gRPC-Web calls, one code path for all wire forms (docs/adr/0016)."""
 
 import asyncio
 import time

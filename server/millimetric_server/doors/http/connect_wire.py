@@ -63,15 +63,15 @@ class Wire(Protocol):
         ...
 
     def answer(self, message: bytes) -> Response:
-        """Tell a result."""
+        """Write a result."""
         ...
 
     def answer_stream(self, pieces: Pieces, encode: Encode) -> Response:
-        """Tell results as they come."""
+        """Write results as they come."""
         ...
 
     def refuse(self, error: AppError) -> Response:
-        """Tell a planned error."""
+        """Write an error."""
         ...
 
 

@@ -1,6 +1,7 @@
-"""uvicorn's connections with bounds of ours: the head's bytes and count, time for head, body and rest, their number.
+"""uvicorn's connections with our own limits on headers, on times, and on the number of connections.
 
-uvicorn has none of them for httptools (docs/adr/0015). One look a second at all connections costs less than timers.
+uvicorn has none of these limits for httptools (docs/adr/0015). Checking all connections once a second costs less than
+timers.
 """
 
 import asyncio
@@ -104,7 +105,7 @@ class HttpConnection(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Count what comes, also where nobody wants it any more."""
+        """Count what arrives, even if nobody reads it any more."""
         self._body_bytes += len(body)
         super().on_body(body)
         if self.cycle.response_complete and self._body_bytes > self.limits.body_bytes * _SKIP_FACTOR:
@@ -155,7 +156,7 @@ class HttpConnection(HttpToolsProtocol):
         return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _make_room(self) -> bool:
-        """Close connections that have waited longest for their callers; not those whose callers wait for us."""
+        """Close the connections that have waited longest for their callers, but none that owes an answer."""
         waiting = [one for one in self.connections if isinstance(one, HttpConnection) and one.is_waiting_for_caller()]
         waiting.remove(self)
         oldest = heapq.nsmallest(max(1, len(waiting) // _EVICTED_SHARE), waiting, key=lambda one: one.rank())
@@ -177,7 +178,7 @@ class HttpConnection(HttpToolsProtocol):
         self.transport.abort()
 
     def _refuse(self, status: int) -> None:
-        """Answer with this status, unless another answer is under way, and close."""
+        """Answer with this status, unless another answer has begun, and close."""
         is_answering = self.cycle is not None and not self.cycle.response_complete
         if is_answering and (self._phase is not _Phase.BODY or self.cycle.response_started):
             self.cycle.keep_alive = False  # the answer before this request is finished, and the connection with it

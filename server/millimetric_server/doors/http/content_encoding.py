@@ -1,4 +1,4 @@
-"""Answers in the compression that an HTTP caller accepts. Connect's streams and gRPC-Web compress each message."""
+"""Compresses HTTP responses as the caller accepts. Connect's streams and gRPC-Web compress each message instead."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ async def encode_response(response: Response, accepted: str) -> Response:
 
 
 async def _encode_pieces(pieces: AsyncGenerator[bytes, None], encoding: str) -> AsyncGenerator[bytes, None]:
-    """Compress piece by piece, each to its last byte. An empty piece stays one: it says that the body breaks off."""
+    """Compress piece by piece, flushing each. An empty piece stays empty: it means that the body is aborted."""
     pack, finish = start_stream(encoding)
     try:
         async for piece in pieces:

@@ -50,7 +50,7 @@ async def open_export(
     *,
     is_large: bool = False,
 ) -> OpenExport | AppError:
-    """Open an export; returns its pieces, or the error that the caller is told.
+    """Open an export; returns its pieces, or the error for its caller.
 
     `ends_at` is the caller's deadline by the event loop's clock; `is_large` tells of a request whose body is. The last
     piece is the error, if there is one. Closing the iterator ends the export.

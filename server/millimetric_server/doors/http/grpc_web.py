@@ -75,7 +75,7 @@ class GrpcWeb:
         return Response(200, content_type=self._content_type, headers=headers, pieces=closing(write(), pieces))
 
     def refuse(self, error: AppError) -> Response:
-        """Tell a planned error by the headers alone (Trailers-Only)."""
+        """Send an error in the headers alone (Trailers-Only)."""
         trailers = [(name.encode(), value.encode("latin-1")) for name, value in _make_trailers(error)]
         status = error.own_http_status or 200
         return Response(status, b"", self._content_type, [*trailers, *make_error_headers(error)])

@@ -1,4 +1,4 @@
-"""What operations ask: /healthz, /readyz, and /metrics where a token protects it."""
+"""The operational routes: /healthz, /readyz, and /metrics if a token protects it."""
 
 import asyncio
 import hmac
@@ -31,7 +31,7 @@ class HealthPages:
         return Response(b'{"ok":true}', media_type=_JSON)
 
     async def _check_readiness(self, _request: Request) -> Response:
-        """Ready is: writes are taken and loaded. ClickHouse away does not change that, and is told."""
+        """Ready means that writes are accepted and loaded. An unreachable ClickHouse is only reported."""
         is_accepting = self._status.journal.is_accepting
         dead = [worker.name for worker in self._status.workers if worker.has_died]
         is_ready = is_accepting and not dead and not self.is_ending

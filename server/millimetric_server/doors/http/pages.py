@@ -1,4 +1,4 @@
-"""What the HTTP port serves beside the API, by Starlette: whatever no API route takes comes here."""
+"""The pages that Starlette serves on the HTTP port: everything that is not a route of the API."""
 
 from collections.abc import Sequence
 

@@ -44,7 +44,7 @@ class Response:
 
 
 def read_content_type(headers: Mapping[str, str]) -> str:
-    """The media type of a body in lower case, without parameters; empty when it is not told."""
+    """The media type of a body in lower case, without parameters; empty if the header is missing."""
     return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
@@ -107,7 +107,7 @@ async def send_response(response: Response, send: Send, *, is_head: bool = False
 
 
 async def _send_pieces(response: Response, pieces: AsyncGenerator[bytes, None], send: Send, *, is_head: bool) -> None:
-    """Send a long body, chunked. One that breaks off has no last chunk: its client sees that the file is not whole."""
+    """Send a long body, chunked. An aborted one has no last chunk, so its client sees that the file is incomplete."""
     headers = [(b"content-type", response.content_type), *response.headers]
     async with contextlib.aclosing(pieces):
         await send({"type": "http.response.start", "status": response.status, "headers": headers})

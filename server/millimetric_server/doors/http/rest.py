@@ -144,7 +144,7 @@ def _decode_body(decoder: JsonDecoder, call: Call, body: Body) -> Message:
 
 
 def make_error_response(error: AppError) -> Response:
-    """Tell a planned error as REST does: `{"error": reason, "details": {…}}`."""
+    """Write an error as REST does: `{"error": reason, "details": {…}}`."""
     details: dict[str, Any] = {"message": error.message, **error.metadata}
     if error.violations:
         field_errors: dict[str, list[str]] = {}
@@ -162,7 +162,7 @@ def make_error_response(error: AppError) -> Response:
 
 
 def is_beacon(headers: Mapping[str, str]) -> bool:
-    """A beacon can't send headers, so its public key may stand in the body, and only there; never in a packed one."""
+    """A beacon can't send headers, so its public key may be in the body, unless the body is compressed."""
     return (
         "authorization" not in headers
         and read_content_type(headers) == _BEACON_TYPE

@@ -1,1 +1,1 @@
-"""The journal in one SQLite file (docs/adr/0005). Nothing of SQLite leaves this folder: port.py is the way in."""
+"""The journal in one SQLite file (docs/adr/0005). Nothing of SQLite leaves this folder; others use port.py."""

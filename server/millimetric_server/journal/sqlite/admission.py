@@ -1,4 +1,4 @@
-"""Whether a write may be acknowledged: room for what waits, room on the disk, and nothing that speaks against it."""
+"""Decides whether a write may be acknowledged: the journal and the disk have room, and nothing forbids it."""
 
 from millimetric_server.journal.errors import JournalFullError, JournalUnavailableError, NotAppendedError
 from millimetric_server.journal.sqlite.free_space import FreeSpace
@@ -17,7 +17,7 @@ class Admission:
 
     @property
     def words(self) -> list[str]:
-        """In a word each, why no write may be acknowledged though the disk would take it."""
+        """The reasons, one word each, why no write may be acknowledged although the disk would take it."""
         return list(self._reasons)
 
     @property

@@ -1,4 +1,4 @@
-"""The journal's SQLite file, opened to write it or to look into it."""
+"""Opens the journal's SQLite file, for writing or read-only."""
 
 import sqlite3
 import threading

@@ -10,7 +10,7 @@ _ENTRY_ROWS_MAX = 1000
 
 
 class EntryBuilder:
-    """Rows of one commit on their way into entries: one for each run of calls of the same project."""
+    """Collects the rows of one commit into entries, one for each run of calls of the same project."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -64,7 +64,7 @@ class SqliteErasures:
         return self._lookups.submit(load)
 
     def list_pending(self) -> list[Erasure]:
-        """List what is queued or was cut short, oldest first."""
+        """List queued and interrupted erasures, oldest first."""
         return self._select("state <> ?", (ErasureStage.DONE,))
 
     def plan(self, lead: Leadership, erasure: Erasure, plan: ErasurePlan) -> None:

@@ -1,4 +1,4 @@
-"""Room on the journal's disk: writes end before it is full, so that what is there can still be loaded and dropped."""
+"""Free space on the journal's disk: writes stop before it is full, so that waiting events can still be loaded."""
 
 import logging
 import shutil

@@ -1,6 +1,6 @@
 """The idempotency index: which event ids were stored in the window, and what was answered for them.
 
-Ids of public and of secret keys are apart (docs/adr/0012): whoever reads a page has its public key, and must neither
+Ids of public and of secret keys are apart (docs/adr/0012): anyone can read a page's public key, and must neither
 claim an id before the backend sends it nor learn what the backend stored under it.
 """
 
@@ -18,7 +18,7 @@ from millimetric_server.journal.entries import FirstAnswer, NewEvent
 
 Item = TypeVar("Item")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-# Rows a statement. Few statements, because each costs the writer's thread a turn with the interpreter; few sizes,
+# Rows per statement. Few statements, because each releases and must re-acquire the GIL; few sizes,
 # because SQLite prepares each text once.
 _CHUNKS = (512, 64, 8, 1)
 # The byte of a key that stands for a UUID and for another id, by who sent it. Journals before version 3 did not tell.

@@ -145,7 +145,7 @@ class SqliteJournal:
 
     @property
     def refusals(self) -> list[str]:
-        """In a word each, why no write may be acknowledged though the disk would take it."""
+        """The reasons, one word each, why no write may be acknowledged although the disk would take it."""
         return self._admission.words
 
     def refuse(self, word: str, reason: str) -> None:
@@ -161,7 +161,7 @@ class SqliteJournal:
         self._notes.add(project_id, outcome, reason, events)
 
     def flush_notes(self) -> None:
-        """Write down what was noted; what can't be written now stays noted."""
+        """Write the noted counts to the ledger; those that can't be written now stay noted."""
         if not (noted := self._notes.take()):
             return
 

@@ -1,4 +1,4 @@
-"""Who may load this file. Whoever holds the folder's lock has opened it, so each opening may take the right over."""
+"""Who may load this file. Only the holder of the folder's lock opens it, so each opening may take the right over."""
 
 import threading
 import time

@@ -1,7 +1,7 @@
-"""What callers ask of the journal: on a thread and a connection of their own, so that nobody waits for the loader.
+"""Callers' lookups in the journal, on a thread and a connection of their own, so that they never wait for the loader.
 
-An event loop must not wait for a disk, and SQLite's readers of a write-ahead log do not wait for each other. What they
-would wait for is each other's connection.
+An event loop must not wait for a disk. SQLite's readers of a write-ahead log do not wait for each other, but they would
+if they shared a connection.
 """
 
 from collections.abc import Callable

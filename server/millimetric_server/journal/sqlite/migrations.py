@@ -1,4 +1,4 @@
-"""Brings a journal's file to this server's schema, in one transaction: all of it or nothing."""
+"""Migrates a journal's file to this server's schema, in one transaction."""
 
 import time
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _UPGRADE_1 = (
 
 
 def upgrade(connection: Connection) -> int:
-    """Make the tables, or bring older ones forward; returns the version that was found (0: a new file).
+    """Create the tables, or migrate older ones; returns the version that was found (0: a new file).
 
     Raises JournalVersionError for a file of a newer server.
     """

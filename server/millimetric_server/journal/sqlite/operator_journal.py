@@ -1,4 +1,4 @@
-"""The journal's file for an operator's commands, opened beside a running server or without one."""
+"""The journal's file for an operator's commands, opened with or without a running server."""
 
 import contextlib
 import sqlite3

@@ -1,7 +1,7 @@
-"""Opens the journal's file after whatever happened to it, and logs what was found.
+"""Opens the journal's file, recovers it after a crash or salvages it after damage, and logs what was found.
 
-SQLite takes a write-ahead log up to its last whole commit by itself, without a word; a main file that was cut short it
-refuses. Then what can still be read moves to a new file, and the damaged one is kept beside it.
+SQLite itself silently applies a write-ahead log up to its last complete commit, but refuses a truncated main file. Then
+what is readable is salvaged into a new file, and the damaged one is kept beside it.
 """
 
 import logging
@@ -35,7 +35,7 @@ _LOST = "journal_damaged"  # the reason in the ledger
 
 @dataclass(frozen=True, slots=True)
 class _WalFile:
-    """What lies in a write-ahead log that the last run left behind."""
+    """The contents of a write-ahead log that the last run left behind."""
 
     frames: int
     frame_bytes: int
@@ -94,7 +94,7 @@ def _log_recovery(connection: sqlite3.Connection, left: _WalFile) -> None:
 
 
 def _check(connection: sqlite3.Connection) -> None:
-    """Read what a start relies on, but not the index of ids, which is too large. Raises sqlite3.DatabaseError."""
+    """Read the tables that a start needs, except the index of ids, which is too large. Raises sqlite3.DatabaseError."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     for table in tables.intersection(_TABLES) - {"seen"}:
         for (found,) in connection.execute(f"PRAGMA quick_check({table})").fetchall():
@@ -103,7 +103,7 @@ def _check(connection: sqlite3.Connection) -> None:
 
 
 def _salvage(path: Path) -> sqlite3.Connection:
-    """Move what can be read into a new file, and go on with that one."""
+    """Salvage what is readable into a new file, and use that one."""
     kept = path.with_name(f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}")
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
@@ -137,7 +137,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
 
 
 def _salvage_rows(damaged: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
-    """Read the rows that can be read: a range of them that can't be is halved until it is a single one."""
+    """Read the readable rows: an unreadable range is halved until it is a single row."""
     ranges, failures = [(1, _ROWID_MAX)], 0
     while ranges and failures < _FAILURES_MAX:
         first, last = ranges.pop()
@@ -162,7 +162,7 @@ def _copy_row(connection: sqlite3.Connection, table: str, row: tuple[Any, ...]) 
 
 
 def _number_on(connection: sqlite3.Connection) -> None:
-    """Let new entries have numbers behind those that the loader has passed, also where no entry was left."""
+    """Number new entries after those that the loader has passed, even if no entry was left."""
     connection.execute("DELETE FROM sqlite_sequence WHERE name = 'entries'")
     connection.execute(
         "INSERT INTO sqlite_sequence (name, seq) SELECT 'entries', max("
@@ -172,7 +172,7 @@ def _number_on(connection: sqlite3.Connection) -> None:
 
 
 def _balance(connection: sqlite3.Connection) -> None:
-    """Count the events that the damage took as dropped, so that the ledger is whole again."""
+    """Count the lost events as dropped, so that the ledger balances again."""
     for balance in load_balances(connection):
         if balance.missing > 0:
             add_to_ledger(connection, balance.project_id, Outcome.DROPPED, balance.missing, _LOST)

@@ -8,8 +8,8 @@ CREATE TABLE IF NOT EXISTS entries (
     rows BLOB NOT NULL
 );
 
--- How far the loader is. `inflight` is the last entry of a block that may or may not have reached ClickHouse:
--- after a crash the very same block is sent again, under the same deduplication token.
+-- The loader's position. `inflight` is the last entry of a block that may or may not have reached ClickHouse: after a
+-- crash the very same block is sent again, under the same deduplication token.
 CREATE TABLE IF NOT EXISTS loader_position (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     loaded INTEGER NOT NULL,
@@ -17,8 +17,8 @@ CREATE TABLE IF NOT EXISTS loader_position (
     journal_id TEXT NOT NULL
 );
 
--- The pieces of the block in flight that ClickHouse refused. Noted before a half of one is sent, so that after a crash
--- no row goes out in another piece than before. A refused piece of one row becomes a dead letter.
+-- The pieces of the block in flight that ClickHouse refused. Recorded before half of a piece is sent, so that after a crash
+-- no row is sent in a different piece than before. A refused piece of one row becomes a dead letter.
 CREATE TABLE IF NOT EXISTS refusals (
     first_row INTEGER NOT NULL,
     row_count INTEGER NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS dead_letters (
     is_retried INTEGER NOT NULL DEFAULT 0
 );
 
--- Which events the dead letters hold, so that one is found without unpacking all of them.
+-- The events in the dead letters, so that one can be found without unpacking all of them.
 CREATE TABLE IF NOT EXISTS dead_letter_ids (
     project_id TEXT NOT NULL,
     event_id TEXT NOT NULL,
@@ -62,14 +62,14 @@ CREATE TABLE IF NOT EXISTS ledger (
     PRIMARY KEY (project_id, outcome, reason)
 ) WITHOUT ROWID;
 
--- When an older file was brought to a version that changed what its rows mean, in microseconds since 1970 UTC.
+-- When an older file was migrated to a version that changed what its rows mean, in microseconds since 1970 UTC.
 CREATE TABLE IF NOT EXISTS upgrades (
     version INTEGER PRIMARY KEY,
     upgraded_at INTEGER NOT NULL
 );
 
--- Every event id of the idempotency window as a key of 25 bytes, with what its first answer said. Rows stand in
--- the order of receipt; a small index beside them costs a third of a table that is sorted by random ids.
+-- Every event id of the idempotency window as a key of 25 bytes, with the ids of its first answer. Rows are in the order
+-- of receipt; with a small index beside them, that costs a third of a table sorted by random ids.
 CREATE TABLE IF NOT EXISTS seen (
     key BLOB NOT NULL,
     received_at INTEGER NOT NULL,

@@ -1,4 +1,4 @@
-"""The journal's file for a backup: held as of one moment, and given a new identity when it was restored."""
+"""The journal's file for a backup: a snapshot of one moment, which gets a new identity when it is restored."""
 
 import sqlite3
 from contextlib import closing

@@ -1,4 +1,4 @@
-"""The one thread that writes the journal's file, and groups what waits into one commit."""
+"""The one thread that writes the journal's file, and commits waiting calls together."""
 
 import contextlib
 import logging
@@ -105,7 +105,7 @@ class WriterThread(Generic[Item]):
         try:
             with _transaction(self._connection):
                 self._carry_out(group)
-        except Exception as error:  # noqa: BLE001 - whoever waits is told
+        except Exception as error:  # noqa: BLE001 - the caller gets it
             self._recover(group, error)
             return
         self.is_failing = False

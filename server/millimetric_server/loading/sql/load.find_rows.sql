@@ -1,5 +1,5 @@
--- Which rows of a span are there already? Parameters: project, and the bounds of the span's times (microseconds).
--- Reads the project's range of time; of an entry's rows only those that came in within the same moments are left.
+-- Which rows of a span are already stored? Parameters: project, and the bounds of the span's times (microseconds).
+-- Reads the project's range of time, restricted to rows that were received within the span's bounds.
 SELECT event_id, toUnixTimestamp64Micro(timestamp), toUnixTimestamp64Micro(received_at)
 FROM events
 WHERE project_id = {project:String}

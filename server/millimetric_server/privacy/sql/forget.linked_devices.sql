@@ -1,4 +1,4 @@
--- Which devices does $identify link to this person and to nobody else?
+-- Which devices does $identify link to this person alone?
 -- Parameters: project, user_id. Reads the project's range of the sort key.
 SELECT anonymous_id
 FROM events

@@ -1,4 +1,4 @@
--- Where does the next page of an export end? At so many rows, or at the one that makes so many bytes.
+-- Where does the next page of an export end? After rows_max rows, or at the row that reaches bytes_max.
 -- Parameters: project, rows_max, bytes_max, and those of %CONDITIONS%. %TEXT_BYTES% is the length of a row's texts.
 -- Reads the sort key backwards from the last end.
 SELECT

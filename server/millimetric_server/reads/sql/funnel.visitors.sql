@@ -1,10 +1,10 @@
--- How far did visitors come through these steps, and how long did each take?
+-- How many visitors reached each of these steps, and how long did each step take?
 -- Parameters: project, limit, window (microseconds), and those of %CONDITIONS% and %MASK%.
--- Reads the project's range of time in the sort key. A visitor's step events are sorted as numbers: the time, and below
--- it a bit for each step that the event meets. %CHAINS% goes through all of them at once, step by step, so that it takes
--- as long for a visitor of a million events as for a million visitors: `starts_k` has for each event that reaches step k
--- when its chain began, else 0. An event looks at those before it, never at itself. windowFunnel('strict_once') counts
--- the same, but does not tell the times between.
+-- Reads the project's range of time in the sort key. A visitor's step events are sorted as numbers: the time in the high
+-- bits, and one low bit for each step that the event matches. %CHAINS% handles one step after another for all events at
+-- once, so one visitor with a million events costs as much as a million visitors. `starts_k` contains, for each event that
+-- reaches step k, when its chain began, else 0. An event only looks at earlier ones, never at itself.
+-- windowFunnel('strict_once') counts the same, but does not return the times between steps.
 WITH
     arrayMap(event -> bitShiftRight(event, 10), step_events) AS times,
     %CHAINS%

@@ -1,4 +1,4 @@
--- Of the visitors who first came in a period, how many came back in each one after?
+-- Of the visitors who first came in a period, how many came back in each later period?
 -- Parameters: project, timezone, periods, period_days, and those of the conditions. %PERIOD% is the first day of an
 -- event's period, as days since 1970. Reads the project's range of time in the sort key.
 SELECT

@@ -1,12 +1,12 @@
--- Where did visits come from? A visit belongs to its entry channel, the source and medium of its first event, and to the
--- time it began.
--- Parameters: project, limit, the days that the range touches (first_day to last_day) and those that lie in it wholly
--- (first_whole_day to last_whole_day), and those of %BEGAN%.
--- Whole days that lie in one part of the table are read from its projection (`ways`, the schema's older word for entry
--- channels), by day instead of by visit. Elsewhere a visit may be in several rows, which are brought together, or outside
--- of the range: days in more parts, the range's broken days, visits whose ids tell no day, and the few with events on
--- other days than their ids tell. FINAL would do that for all rows, in many times the time. An entry channel begins with
--- the source's length (schema/0004). No PREWHERE: as in stats.rollup.
+-- Where did visits come from? A visit counts under its entry channel, the source and medium of its first event, and at the
+-- time when it began.
+-- Parameters: project, limit, the days that the range touches (first_day to last_day), the days that it contains
+-- completely (first_whole_day to last_whole_day), and those of %BEGAN%.
+-- Complete days that lie in one part of the table are read from its projection (`ways`, the schema's older word for entry
+-- channels), by day instead of by visit. Elsewhere a visit's rows must be merged, or it may lie outside the range: days in
+-- several parts, the range's incomplete days, visits whose ids name no day, and strays. FINAL would merge all rows, which
+-- takes many times as long. An entry channel begins with the source's length (schema/0004). No PREWHERE: as in
+-- stats.rollup.
 WITH
     toUInt16OrZero(substring(entry_channel, 1, 4)) AS source_bytes,
     days_in_parts AS (

@@ -1,4 +1,4 @@
--- Which events of a month are alike in all that attribution reads and answers, and how many are there of each?
+-- Which groups of events have equal attribution columns and inputs, and how many events does each have?
 -- Parameters: month, slices, slice (one part of the groups, so that they fit into memory), and those of %ROWS%.
 -- Reads the project's range of the month.
 SELECT %KEY% AS key, %ALIKE%, count() AS events

@@ -1,4 +1,4 @@
--- Which days of the roll-up will change? Kept in %DAYS% before the first row does, so that a crash loses nothing.
+-- Which days of the roll-ups will change? Saved in %DAYS% before the first row changes, so that a crash loses nothing.
 -- Parameters: month, and those of %ROWS%; %ANSWERS% holds the new attributions by %KEY%. Reads the
 -- project's range of the month.
 INSERT INTO %DAYS%

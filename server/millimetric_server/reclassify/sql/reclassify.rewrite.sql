@@ -1,7 +1,7 @@
--- Gives a month's events their new attribution. A mutation: each part changes as a whole or not at all, and the views
--- do not see it. A row whose day or session was not noted, since it came in only now, is left for the next run.
+-- Gives a month's events their new attribution. A mutation: each part changes completely or not at all, and the views do
+-- not see it. A row whose day or session was not noted, because it has just arrived, is left for the next run.
 -- Parameters: month, rule_set, and those of %ROWS%. %ASSIGNMENTS% take the columns of attribution from %ANSWERS% by %KEY%.
--- Reads the project's range of the month, and rewrites the parts that have such rows, of which only the columns named.
+-- Reads the project's range of the month, and rewrites only the named columns of the parts that have such rows.
 ALTER TABLE events UPDATE
     %ASSIGNMENTS%,
     rule_set = {rule_set:String}

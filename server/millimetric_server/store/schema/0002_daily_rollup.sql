@@ -1,5 +1,5 @@
--- Events and visitors by UTC day and all group columns but path, whose values are too many to roll up.
--- The sort key begins with project, day and event, which every question names or ranges over.
+-- Events and visitors by UTC day and all group columns except path, which has too many values to roll up.
+-- The sort key begins with project, day and event, which every query names or bounds.
 CREATE TABLE daily_rollup
 (
     project_id LowCardinality(String),

@@ -1,5 +1,5 @@
--- Visits: when each began and ended, how it came in (its first event by time, then id), and its events.
--- Bots' events make visits of their own, so that a question can leave them out without touching people's visits.
+-- Visits: when each began and ended, its entry (its first event by time, then id), and its number of events.
+-- Events of bots form visits of their own, so that a query can leave them out without affecting people's visits.
 CREATE TABLE sessions
 (
     project_id LowCardinality(String),

@@ -1,10 +1,10 @@
--- What reads group by, derived from columns that events have. `visitor` stands for anonymous_id wherever visitors are
--- told apart and not named: 8 bytes are read and hashed several times as fast as a text of 36.
--- `session_day` is a function of the session_id alone, so that a session's rows always lie together: the UTC day of the
--- half hour (of 2000 to 2099) that an id made by the server ends in, and 1970-01-01 for the ids of callers.
--- `session_entry` is the event's claim to be its session's first: the smallest by time, then event_id, wins. Behind a NUL,
--- which no event_id has, follow the source with its length before it, and the medium.
--- The roll-ups are made anew by the files that follow, from the events; so their first views go.
+-- Columns that reads group by, derived from other columns of events. `visitor` replaces anonymous_id wherever visitors are
+-- counted but not named: 8 bytes are read and hashed several times as fast as a text of 36.
+-- `session_day` depends on the session_id alone, so that a session's rows always lie together. It is the UTC day of the half
+-- hour (from 2000 to 2099) with which an id made by the server ends, and 1970-01-01 for the ids of callers.
+-- `session_entry` decides which event is its session's entry: the smallest wins, by time and then event_id. After a NUL,
+-- which no event_id contains, follows the entry channel: the source's length, the source, and the medium.
+-- The following files rebuild the roll-ups from the events, so their first views are dropped.
 ALTER TABLE events
     ADD COLUMN IF NOT EXISTS visitor UInt64 MATERIALIZED cityHash64(anonymous_id),
     ADD COLUMN IF NOT EXISTS session_hash UInt64 ALIAS cityHash64(session_id),

@@ -1,5 +1,5 @@
--- Events and visitors by UTC day and all group columns but path, whose values are too many to roll up.
--- The sort key begins with project and day, which every question ranges over, and event, which most name.
+-- Events and visitors by UTC day and all group columns except path, which has too many values to roll up.
+-- The sort key begins with project and day, which every query bounds, and event, which most queries name.
 DROP TABLE IF EXISTS daily_rollup SYNC;
 CREATE TABLE daily_rollup
 (

@@ -1,4 +1,4 @@
--- The same as daily_rollup by hour: for hours, and for the days of every time zone whose offset is of whole hours.
+-- The same as daily_rollup by hour: for hours, and for days in every time zone whose offset is a whole number of hours.
 DROP TABLE IF EXISTS hourly_rollup SYNC;
 CREATE TABLE hourly_rollup
 (

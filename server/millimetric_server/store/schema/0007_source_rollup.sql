@@ -1,5 +1,5 @@
--- Events and visitors by UTC day, source and medium: what charts of traffic ask for. One state stands for what are some
--- hundred in daily_rollup, and merging states is what a question about visitors spends its time on.
+-- Events and visitors by UTC day, source and medium, as traffic charts need them. One state replaces some hundred in
+-- daily_rollup, and a query about visitors spends its time on merging states.
 DROP TABLE IF EXISTS source_rollup SYNC;
 CREATE TABLE source_rollup
 (

@@ -1,11 +1,12 @@
--- Visits: when each began and ended, how it came in (its first event by time, then id), and its events.
--- Bots' events make visits of their own, so that a question can leave them out without touching people's visits.
--- The sort key finds the visits of a range of time by session_day. A row is a stray when an event of it lies outside of
--- that day, so that a visit that began elsewhere than its id says is found too. The entry is a text whose smallest
--- counts: it costs a twentieth of an argMin state, and a fifth of a tuple. Visitors are kept as a set, which has one
--- member as a rule.
--- The projection adds up the visits of each part by day and way in, `way` being the end of an entry; it is made anew with
--- the parts that merges and deletions write. A visit is wholly in it only if it lies in one part: sql/sources.sessions.
+-- Visits: when each began and ended, its entry (its first event by time, then id), and its number of events.
+-- Events of bots form visits of their own, so that a query can leave them out without affecting people's visits.
+-- The sort key finds the visits of a range of time by session_day. A row is a stray if it has an event outside that day,
+-- because a caller chose the session_id; strays are looked up separately. The entry is a text of which the minimum counts:
+-- that costs a twentieth of an argMin state, and a fifth of a tuple. Visitors are kept as a set, which usually has one
+-- member.
+-- The projection sums the visits of each part by day and entry channel (`way`, the end of an entry). ClickHouse rebuilds it
+-- in the parts that merges and deletions write. It is complete for a visit only if the visit lies in one part; see
+-- reads/sql/sources.sessions.sql.
 DROP TABLE IF EXISTS sessions SYNC;
 CREATE TABLE sessions
 (

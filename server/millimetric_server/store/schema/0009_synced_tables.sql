@@ -1,6 +1,6 @@
--- What ClickHouse has confirmed is on the disk: the journal drops its rows then, and an erasure tells its receipt
--- (docs/adr/0010). Inserted parts are synced before they get their names, parts of merges and mutations too, and the
--- names as well. Every table that is made later needs the same three settings; a test looks at all of them.
+-- Makes what ClickHouse confirms durable, because the journal then drops its rows, and an erasure is reported as done
+-- (docs/adr/0010). Parts of inserts, merges and mutations are synced before they get their names, and the names are synced
+-- too. Every later table needs the same three settings; a test checks all tables.
 ALTER TABLE events MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 ALTER TABLE daily_rollup MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;
 ALTER TABLE hourly_rollup MODIFY SETTING fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1;

@@ -1,10 +1,10 @@
--- Bounds how many parts one block can make (docs/adr/0013): a part costs a sync, and everybody's acknowledgement waits for
--- the block. Events that came within 31 days lie by month, later ones by decade, so that a block makes at most 6 parts of
--- events from 2000 to 2029, whatever its timestamps. Roll-ups are small beside the events and have no partitions; a day that
--- is over leaves them, and sessions, when a day has passed since the last time that one did.
--- A project may keep events for 36,500 days, longer than DateTime reaches (2106): no row's end is put behind that.
--- Each table is copied and exchanged, which ClickHouse does in one step. So under its name it is whole at every moment, and
--- the file can run again from any point. The lock of the schema keeps inserts out meanwhile.
+-- Bounds how many parts one block can make (docs/adr/0013): each part costs a sync, and every `ack: stored` waits for
+-- the block. Events that arrived within 31 days of their timestamp are partitioned by month, later ones by decade, so that a
+-- block makes at most 6 parts of events from 2000 to 2029, whatever its timestamps. Roll-ups are small beside the events and
+-- have no partitions; their TTL, and that of sessions, removes expired days at most once a day.
+-- A project may keep events for 36,500 days, longer than DateTime reaches (2106), so no row's end is set later than that.
+-- Each table is copied and then exchanged, which ClickHouse does atomically. So each name always refers to a complete table,
+-- and the file can run again from any point. Meanwhile the schema lock keeps inserts out.
 DROP VIEW IF EXISTS daily_rollup_view SYNC;
 DROP VIEW IF EXISTS hourly_rollup_view SYNC;
 DROP VIEW IF EXISTS source_rollup_view SYNC;

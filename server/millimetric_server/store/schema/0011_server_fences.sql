@@ -1,5 +1,5 @@
--- Which start of each server may write. The newest claim wins: its number counts the starts, and behind a space stands
--- a name of the run, so that two starts with the same number are told apart. Read by every insert: docs/adr/0011.
+-- Which run of each server may write. The newest claim wins: its number counts the starts, followed by a space and the
+-- run's name, which distinguishes two starts with the same number. Every insert reads it: docs/adr/0011.
 CREATE TABLE server_fences
 (
     server_id String,

@@ -1,4 +1,4 @@
--- What is the windows' size where a table does not say otherwise?
+-- How large are the deduplication windows by default?
 SELECT name, value FROM system.merge_tree_settings WHERE name = 'non_replicated_deduplication_window'
 UNION ALL
 SELECT name, value FROM system.replicated_merge_tree_settings

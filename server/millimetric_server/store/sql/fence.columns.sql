@@ -1,2 +1,2 @@
--- Of which types are the columns of events?
+-- Which types do the columns of events have?
 SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = 'events'

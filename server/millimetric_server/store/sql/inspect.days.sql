@@ -1,4 +1,4 @@
--- Which UTC days hold anything, and how many events? Reads the time columns of the events and of the roll-ups by day.
+-- Which UTC days have events, and how many? Reads the time columns of the events and of the roll-ups by day.
 SELECT toString(day), sum(rows)
 FROM (
     SELECT toDate(timestamp, 'UTC') AS day, count() AS rows FROM events GROUP BY day

@@ -1,4 +1,4 @@
--- Which projects are there, and what is the shortest retention of any of their rows?
+-- Which projects have rows, and what is the shortest retention of any of them?
 -- Reads two columns of all five tables.
 SELECT project_id, min(days)
 FROM (

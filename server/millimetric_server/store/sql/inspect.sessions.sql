@@ -1,5 +1,6 @@
--- How many events does a project have, how many by its sessions, and how many sessions are there? Without sessions that
--- began before `since` (microseconds): the retention may have taken events of them. A session's row is read, not merged.
+-- How many events does a project have, how many do its sessions count, and how many sessions are there? Sessions that
+-- began before `since` (microseconds) are left out: the retention may have removed some of their events. Rows of sessions
+-- are read unmerged.
 -- Parameters: project, since. Reads the project's ids of sessions in both tables.
 WITH old AS (
     SELECT session_hash FROM sessions

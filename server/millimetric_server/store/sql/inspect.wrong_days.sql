@@ -1,5 +1,5 @@
--- On which days do the events and the three roll-ups by time not count the same, and how much does each?
--- Parameters: projects, first_day, last_day. Reads these days of the sort keys, and of the roll-ups one column more.
+-- On which days do the events and the three time-based roll-ups have different counts, and which?
+-- Parameters: projects, first_day, last_day. Reads these days of the sort keys, and one more column of the roll-ups.
 SELECT project_id, toString(day), sum(e) AS events, sum(d) AS daily, sum(h) AS hourly, sum(s) AS source
 FROM (
     SELECT project_id, toDate(timestamp, 'UTC') AS day, count() AS e, 0 AS d, 0 AS h, 0 AS s

@@ -1,4 +1,4 @@
--- Which sessions of one slice count other events than there are, and how many does each side have? See inspect.sessions.
+-- Which sessions of one slice count more or fewer events than there are, and how many? See inspect.sessions.
 -- Parameters: project, since, slices, slice. Reads the project's ids of sessions in both tables.
 WITH old AS (
     SELECT session_hash FROM sessions

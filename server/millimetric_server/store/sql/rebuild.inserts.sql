@@ -1,4 +1,4 @@
--- Which inserts into this database run now?
+-- Which inserts into this database are running?
 SELECT query_id
 FROM system.processes
 WHERE query_kind = 'Insert' AND current_database = currentDatabase()

@@ -1,4 +1,4 @@
--- Which of these days does a roll-up count otherwise than the events are?
+-- For which of these days does a roll-up differ from the events?
 -- Parameters: project, and those of %IDS%. Reads the project's days of both tables.
 SELECT DISTINCT toString(toDate(%TIME%))
 FROM (

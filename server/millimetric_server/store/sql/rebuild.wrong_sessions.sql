@@ -1,4 +1,4 @@
--- Which of these sessions count other events than there are? Parameters: project, and those of %IDS%.
+-- Which of these sessions differ from their events? Parameters: project, and those of %IDS%.
 -- Reads the project's range of the events, and its sessions by their hashes.
 SELECT DISTINCT session_id
 FROM (
