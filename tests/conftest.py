@@ -23,6 +23,8 @@ settings.load_profile("default")
 for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, PATIENCE_S)
 
+_SLOW_TIMEOUT_S = 1800  # of a test that hangs; one that gets on may take many minutes on a busy machine
+
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesScheduling:
     return FilesScheduling(config, log)
@@ -30,6 +32,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> FilesSchedul
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(_SLOW_TIMEOUT_S))
     if hasattr(config, "workerinput"):
         sort_for_sharing(items)
 
