@@ -1,9 +1,19 @@
 """demo against a real server."""
 
 import json
+from collections.abc import Iterator
+
+import pytest
 
 from integration.cli_process import run_cli
 from support.server_process import ServerProcess
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """A server of its own: the quickstart's test fills project demo of the one that all tests share."""
+    with ServerProcess() as process:
+        yield process
 
 
 def rows_of(output: str, title: str) -> list[list[str]]:
