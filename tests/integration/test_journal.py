@@ -5,7 +5,9 @@ import gzip
 import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -314,22 +316,29 @@ def test_a_flood_of_conflicts_is_a_line_per_project_and_minute(caplog: pytest.Lo
     assert conflicts.count == 2002
 
 
-def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(tmp_path: Path) -> None:
+@pytest.fixture
+def disk_path() -> Iterator[Path]:
+    """A folder on a disk: files in memory can be written even when they are immutable."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        yield Path(folder)
+
+
+def test_a_file_that_can_not_be_written_refuses_and_resumes_by_itself(disk_path: Path) -> None:
     """The immutable flag stops root too, and what has the file open already."""
-    journal = open_journal(tmp_path)
-    assert journal.append([NewEvent(make_row(event_id="before"))]).exception(5) is None
-    files = [str(tmp_path / name) for name in ("journal.db", "journal.db-wal")]
+    journal = open_journal(disk_path)
+    assert journal.append([NewEvent(make_row(event_id="before"))]).exception(60) is None
+    files = [str(disk_path / name) for name in ("journal.db", "journal.db-wal")]
     if subprocess.run(["chattr", "+i", *files], check=False, capture_output=True).returncode:
         journal.close()
         give_up("only root can make a file immutable, and not on every file system")
     try:
-        error = journal.append([NewEvent(make_row(event_id="refused"))]).exception(5)
+        error = journal.append([NewEvent(make_row(event_id="refused"))]).exception(60)
         assert isinstance(error, JournalUnavailableError)
         assert error.retry_after_s
         assert not journal.is_accepting
     finally:
         subprocess.run(["chattr", "-i", *files], check=True)
-    wait_until(lambda: journal.append([NewEvent(make_row(event_id="after"))]).exception(5) is None, "writes resume")
+    wait_until(lambda: journal.append([NewEvent(make_row(event_id="after"))]).exception(60) is None, "writes resume")
     block = take_block(journal)
     assert [row[2] for entry in block.entries for row in entry.unpack()] == ["before", "after"]
     assert [one.missing for one in journal.load_balances()] == [0]

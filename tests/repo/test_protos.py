@@ -28,7 +28,7 @@ _METHODS = [method for service in _SERVICES for method in service.methods]
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `git clone` gives of the last commit: no file that is made, ignored or not committed yet."""
     folder = tmp_path_factory.mktemp("clone") / "millimetric"
-    _run("git", "clone", "--quiet", "--local", str(ROOT), str(folder), cwd=ROOT)
+    _run("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(folder), cwd=ROOT)
     return folder
 
 

@@ -164,8 +164,8 @@ def _show_totals(status: JournalStatus) -> None:
     )
     if status.dead_letter_events:
         click.echo(
-            f"Dead letters: {status.dead_letter_events:,}, of which {status.marked_events:,} are marked to be tried "
-            "again. See them: millimetric journal dead-letters"
+            f"Dead letters: {status.dead_letter_events:,}, of which {status.marked_events:,} are marked for a "
+            "retry. See them: millimetric journal dead-letters"
         )
     if any(one.missing for one in status.balances):
         click.echo("Events are missing or count twice: run `millimetric doctor`.")

@@ -55,7 +55,7 @@ def retry_dead_letters(
     if not marked.events:
         click.echo("There are no dead letters to retry.")
     elif not waits:
-        click.echo(f"{_count(marked.events)} marked to be tried again.")
+        click.echo(f"{_count(marked.events)} marked for a retry.")
     else:
         with open_console(is_error=True).status("Waiting for the server to retry"):
             outcome = _follow(path, marked)

@@ -30,8 +30,9 @@ async def _tell(_request: Request, failure: Exception) -> Response:
     """Make the answer to a planned error, or to a request that no route takes."""
     headers: dict[str, str] = {}
     if isinstance(failure, HTTPException) and failure.status_code == _WRONG_VERB:
-        headers = dict(failure.headers or {})
-        error = wrong_verb(tuple(sorted(headers["Allow"].split(", "))))
+        verbs = sorted((failure.headers or {})["Allow"].split(", "))
+        headers["Allow"] = ", ".join(verbs)
+        error = wrong_verb(tuple(verbs))
     elif isinstance(failure, AppError):
         error = failure
     else:
