@@ -14,7 +14,7 @@ class ExplainRequest(Event):
 
 
 class AttributionParameter(Message):
-    """A parameter of attribution that was found."""
+    """An attribution parameter that was found."""
 
     name: str
     value: str
@@ -28,7 +28,7 @@ class PassedRule(Message):
 
 
 class DeviceExplanation(Message):
-    """What is read off a user agent."""
+    """What a user agent says about a device."""
 
     device_type: str
     browser: str
@@ -38,14 +38,14 @@ class DeviceExplanation(Message):
 
 
 class Redaction(Message):
-    """A field that is not stored as it was sent."""
+    """A field that is not stored as sent."""
 
     field: str
     removed: list[str]
 
 
 class AttributionExplanation(Message):
-    """An attribution with everything that led to it."""
+    """An attribution and how it was derived."""
 
     rule_set: str
     rule_id: str
@@ -60,7 +60,7 @@ class AttributionExplanation(Message):
 
 
 class ExplainResponse(Message):
-    """What would become of an event, step by step."""
+    """How an event would be stored, step by step."""
 
     attribution: AttributionExplanation
     device: DeviceExplanation

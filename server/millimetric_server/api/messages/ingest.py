@@ -7,7 +7,7 @@ from millimetric_server.api.messages.event import Event, EventContext
 
 
 class Ack(WireEnum):
-    """When a write is answered."""
+    """When a write is acknowledged."""
 
     UNSPECIFIED = ""
     DURABLE = "durable"
@@ -15,7 +15,7 @@ class Ack(WireEnum):
 
 
 class DropReason(WireEnum):
-    """Why an accepted event was deliberately not stored."""
+    """Why an accepted event was not stored, by policy."""
 
     UNSPECIFIED = ""
     OPT_OUT = "opt_out"

@@ -8,7 +8,7 @@ from millimetric_server.api.message import Instant, Message, WireEnum
 
 
 class ErasureState(WireEnum):
-    """How far an erasure is."""
+    """The state of an erasure."""
 
     UNSPECIFIED = ""
     QUEUED = "queued"
@@ -32,7 +32,7 @@ class ForgetResponse(Message):
 
 
 class GetErasureRequest(Message):
-    """Which erasure."""
+    """The erasure to look up."""
 
     erasure_id: str | None = None
 

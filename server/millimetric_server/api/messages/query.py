@@ -30,7 +30,7 @@ class Metric(WireEnum):
 
 
 class Interval(WireEnum):
-    """How long a bucket is."""
+    """The length of a bucket."""
 
     UNSPECIFIED = ""
     HOUR = "hour"
@@ -40,7 +40,7 @@ class Interval(WireEnum):
 
 
 class Breakdown(WireEnum):
-    """How Sources divides."""
+    """How Sources groups visits."""
 
     UNSPECIFIED = ""
     SOURCE_MEDIUM = "source_medium"
@@ -48,7 +48,7 @@ class Breakdown(WireEnum):
 
 
 class Period(WireEnum):
-    """How long a period of retention is."""
+    """The length of a retention period."""
 
     UNSPECIFIED = ""
     DAY = "day"
@@ -80,7 +80,7 @@ class QueryResponse(Message):
 
 
 class StatsRow(Message):
-    """One figure. Of the group columns only those that were asked for are set."""
+    """One figure. Only the requested group columns are set."""
 
     event_name: str | UnsetType = UNSET
     source: str | UnsetType = UNSET
@@ -96,7 +96,7 @@ class StatsRow(Message):
 
 
 class SourcesRequest(Message):
-    """Which visits."""
+    """The visits to count."""
 
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")
@@ -129,7 +129,7 @@ class FunnelRow(Message):
 
 
 class RetentionRequest(Message):
-    """Who came, and who came back."""
+    """The retention to compute."""
 
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")
@@ -151,7 +151,7 @@ class RetentionRow(Message):
 
 
 class ExportResponse(Message):
-    """A piece of the file; the pieces in order are the file. Over REST the body is the file itself."""
+    """A piece of the file; the concatenated pieces are the file. Over REST the body is the file itself."""
 
     data: bytes
 
@@ -189,7 +189,7 @@ class StatsRequest(Message):
 
 
 class StatsResponse(Message):
-    """Figures, largest first, or by bucket when there is an interval."""
+    """Figures, largest first; with an interval, by bucket."""
 
     rows: list[StatsRow]
     truncated: bool | UnsetType = UNSET
@@ -209,7 +209,7 @@ class FunnelStep(Message):
 
 
 class FunnelResponse(Message):
-    """How far visitors came."""
+    """How many visitors reached each step."""
 
     rows: list[FunnelRow]
 
@@ -221,7 +221,7 @@ class RetentionResponse(Message):
 
 
 class ExportRequest(Message):
-    """Which events to write; what is absent is not asked for, as in Query."""
+    """The events to write; absent fields do not restrict them, as in Query."""
 
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")
@@ -236,7 +236,7 @@ class ExportRequest(Message):
 
 
 class FunnelRequest(Message):
-    """Which funnel."""
+    """The funnel to compute."""
 
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")

@@ -39,7 +39,7 @@ _GZIP_COMPRESSION = GzipCompression()
 
 class IngestService(Protocol):
     """
-    Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
     async def track(self, request: TrackRequest, ctx: RequestContext[TrackRequest, TrackResponse], /) -> TrackResponse:
         """
@@ -63,8 +63,8 @@ class IngestService(Protocol):
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -141,7 +141,7 @@ class IngestServiceASGIApplication(ConnectASGIApplication[IngestService]):
 
 class IngestServiceClient(ConnectClient):
     """
-    Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
     def __init__(
         self,
@@ -246,8 +246,8 @@ class IngestServiceClient(ConnectClient):
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         return self.execute_bidi_stream(
             request=request,
@@ -265,7 +265,7 @@ class IngestServiceClient(ConnectClient):
 
 class IngestServiceSync(Protocol):
     """
-    Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
     def track(self, request: TrackRequest, ctx: RequestContext[TrackRequest, TrackResponse], /) -> TrackResponse:
         """
@@ -289,8 +289,8 @@ class IngestServiceSync(Protocol):
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -365,7 +365,7 @@ class IngestServiceWSGIApplication(ConnectWSGIApplication):
 
 class IngestServiceClientSync(ConnectClientSync):
     """
-    Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
     def __init__(
         self,
@@ -470,8 +470,8 @@ class IngestServiceClientSync(ConnectClientSync):
         """
         Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         return self.execute_bidi_stream(
             request=request,

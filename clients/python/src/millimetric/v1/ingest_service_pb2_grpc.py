@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IngestServiceStub:
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
 
     def __init__(self, channel):
@@ -58,7 +58,7 @@ class IngestServiceStub:
 
 
 class IngestServiceServicer:
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
 
     def Track(self, request, context):
@@ -85,8 +85,8 @@ class IngestServiceServicer:
     def TrackStream(self, request_iterator, context):
         """Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,7 +124,7 @@ def add_IngestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IngestService:
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store.
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse.
     """
 
     @staticmethod

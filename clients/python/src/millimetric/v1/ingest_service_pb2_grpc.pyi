@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class IngestServiceStub:
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store."""
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,13 +42,13 @@ class IngestServiceStub:
     TrackStream: _grpc.StreamStreamMultiCallable[_ingest_service_pb2.TrackStreamRequest, _ingest_service_pb2.TrackStreamResponse]
     """Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
     Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-    the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-    event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+    the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+    event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
     """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store."""
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Track: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.TrackRequest, _ingest_service_pb2.TrackResponse]  # type: ignore[assignment]
@@ -60,12 +60,12 @@ class IngestServiceAsyncStub(IngestServiceStub):
     TrackStream: _aio.StreamStreamMultiCallable[_ingest_service_pb2.TrackStreamRequest, _ingest_service_pb2.TrackStreamResponse]  # type: ignore[assignment]
     """Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
     Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-    the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-    event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+    the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+    event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Takes events in. An answered write is durable: it survives a crash of the server and an outage of the store."""
+    """Accepts events. An acknowledged write is durable: it survives a crash of the server and an outage of ClickHouse."""
 
     @_abc_1.abstractmethod
     def Track(
@@ -99,8 +99,8 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_ingest_service_pb2.TrackStreamResponse], _abc.AsyncIterator[_ingest_service_pb2.TrackStreamResponse]]:
         """Stores a stream of events, each answered in order once it is durable. Needs a public or a secret key.
         Answers come as fast as commits do. A sender that is too fast is slowed down by flow control, not refused. Half-close
-        the stream to end it: what was sent before is answered. An event without an answer is to be sent again with its
-        event_id. Over gRPC; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
+        the stream to end it: everything sent before is answered. Send events without an answer again, with the same
+        event_id. Over gRPC only; metadata `millimetric-ack: stored` lets each answer wait until ClickHouse holds the event.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

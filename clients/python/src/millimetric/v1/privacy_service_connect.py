@@ -43,13 +43,14 @@ class PrivacyService(Protocol):
     """
     async def forget(self, request: ForgetRequest, ctx: RequestContext[ForgetRequest, ForgetResponse], /) -> ForgetResponse:
         """
-        Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived.
+        Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def get_erasure(self, request: GetErasureRequest, ctx: RequestContext[GetErasureRequest, GetErasureResponse], /) -> GetErasureResponse:
         """
-        Tells how far an erasure is and what it removed.
+        Returns an erasure's progress and what it removed.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -138,7 +139,8 @@ class PrivacyServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> ForgetResponse:
         """
-        Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived.
+        Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
         """
         return await self.execute_unary(
             request=request,
@@ -162,7 +164,7 @@ class PrivacyServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> GetErasureResponse:
         """
-        Tells how far an erasure is and what it removed.
+        Returns an erasure's progress and what it removed.
         """
         return await self.execute_unary(
             request=request,
@@ -185,13 +187,14 @@ class PrivacyServiceSync(Protocol):
     """
     def forget(self, request: ForgetRequest, ctx: RequestContext[ForgetRequest, ForgetResponse], /) -> ForgetResponse:
         """
-        Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived.
+        Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def get_erasure(self, request: GetErasureRequest, ctx: RequestContext[GetErasureRequest, GetErasureResponse], /) -> GetErasureResponse:
         """
-        Tells how far an erasure is and what it removed.
+        Returns an erasure's progress and what it removed.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -278,7 +281,8 @@ class PrivacyServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> ForgetResponse:
         """
-        Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived.
+        Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
         """
         return self.execute_unary(
             request=request,
@@ -302,7 +306,7 @@ class PrivacyServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> GetErasureResponse:
         """
-        Tells how far an erasure is and what it removed.
+        Returns an erasure's progress and what it removed.
         """
         return self.execute_unary(
             request=request,

@@ -52,14 +52,15 @@ class PrivacyServiceServicer:
     """
 
     def Forget(self, request, context):
-        """Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived.
+        """Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetErasure(self, request, context):
-        """Tells how far an erasure is and what it removed.
+        """Returns an erasure's progress and what it removed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,9 +34,11 @@ class PrivacyServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PrivacyServiceAsyncStub: ...
     Forget: _grpc.UnaryUnaryMultiCallable[_privacy_service_pb2.ForgetRequest, _privacy_service_pb2.ForgetResponse]
-    """Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived."""
+    """Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+    arrived.
+    """
     GetErasure: _grpc.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]
-    """Tells how far an erasure is and what it removed."""
+    """Returns an erasure's progress and what it removed."""
 
 @_typing.type_check_only
 class PrivacyServiceAsyncStub(PrivacyServiceStub):
@@ -44,9 +46,11 @@ class PrivacyServiceAsyncStub(PrivacyServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Forget: _aio.UnaryUnaryMultiCallable[_privacy_service_pb2.ForgetRequest, _privacy_service_pb2.ForgetResponse]  # type: ignore[assignment]
-    """Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived."""
+    """Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+    arrived.
+    """
     GetErasure: _aio.UnaryUnaryMultiCallable[_privacy_service_pb2.GetErasureRequest, _privacy_service_pb2.GetErasureResponse]  # type: ignore[assignment]
-    """Tells how far an erasure is and what it removed."""
+    """Returns an erasure's progress and what it removed."""
 
 class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
     """Forgets people, and proves it. Needs a secret key."""
@@ -57,7 +61,9 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _privacy_service_pb2.ForgetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_privacy_service_pb2.ForgetResponse, _abc.Awaitable[_privacy_service_pb2.ForgetResponse]]:
-        """Queues the erasure of a person: events, roll-ups and sessions end as if those events had never arrived."""
+        """Queues the erasure of a person. Afterwards events, roll-ups and sessions are as if the person's events had never
+        arrived.
+        """
 
     @_abc_1.abstractmethod
     def GetErasure(
@@ -65,6 +71,6 @@ class PrivacyServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _privacy_service_pb2.GetErasureRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_privacy_service_pb2.GetErasureResponse, _abc.Awaitable[_privacy_service_pb2.GetErasureResponse]]:
-        """Tells how far an erasure is and what it removed."""
+        """Returns an erasure's progress and what it removed."""
 
 def add_PrivacyServiceServicer_to_server(servicer: PrivacyServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -40,7 +40,7 @@ _GZIP_COMPRESSION = GzipCompression()
 
 class QueryService(Protocol):
     """
-    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     async def query(self, request: QueryRequest, ctx: RequestContext[QueryRequest, QueryResponse], /) -> QueryResponse:
@@ -69,19 +69,19 @@ class QueryService(Protocol):
 
     async def funnel(self, request: FunnelRequest, ctx: RequestContext[FunnelRequest, FunnelResponse], /) -> FunnelResponse:
         """
-        How many visitors went through 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
-        How many visitors of each first period came back in the ones after.
+        How many visitors who first came in a period came back in each later period.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
-        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
@@ -192,7 +192,7 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
 
 class QueryServiceClient(ConnectClient):
     """
-    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def __init__(
@@ -326,7 +326,7 @@ class QueryServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> FunnelResponse:
         """
-        How many visitors went through 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window.
         """
         return await self.execute_unary(
             request=request,
@@ -351,7 +351,7 @@ class QueryServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> RetentionResponse:
         """
-        How many visitors of each first period came back in the ones after.
+        How many visitors who first came in a period came back in each later period.
         """
         return await self.execute_unary(
             request=request,
@@ -376,7 +376,7 @@ class QueryServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> ExplainResponse:
         """
-        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
         return await self.execute_unary(
@@ -396,7 +396,7 @@ class QueryServiceClient(ConnectClient):
 
 class QueryServiceSync(Protocol):
     """
-    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def query(self, request: QueryRequest, ctx: RequestContext[QueryRequest, QueryResponse], /) -> QueryResponse:
@@ -425,19 +425,19 @@ class QueryServiceSync(Protocol):
 
     def funnel(self, request: FunnelRequest, ctx: RequestContext[FunnelRequest, FunnelResponse], /) -> FunnelResponse:
         """
-        How many visitors went through 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
-        How many visitors of each first period came back in the ones after.
+        How many visitors who first came in a period came back in each later period.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def explain(self, request: ExplainRequest, ctx: RequestContext[ExplainRequest, ExplainResponse], /) -> ExplainResponse:
         """
-        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
@@ -546,7 +546,7 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
 
 class QueryServiceClientSync(ConnectClientSync):
     """
-    Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
     def __init__(
@@ -680,7 +680,7 @@ class QueryServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> FunnelResponse:
         """
-        How many visitors went through 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window.
         """
         return self.execute_unary(
             request=request,
@@ -705,7 +705,7 @@ class QueryServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> RetentionResponse:
         """
-        How many visitors of each first period came back in the ones after.
+        How many visitors who first came in a period came back in each later period.
         """
         return self.execute_unary(
             request=request,
@@ -730,7 +730,7 @@ class QueryServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> ExplainResponse:
         """
-        What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
         return self.execute_unary(

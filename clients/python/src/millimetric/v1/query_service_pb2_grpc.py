@@ -27,7 +27,7 @@ if _version_not_supported:
 
 
 class QueryServiceStub:
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -75,7 +75,7 @@ class QueryServiceStub:
 
 
 class QueryServiceServicer:
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -108,21 +108,21 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Funnel(self, request, context):
-        """How many visitors went through 2 to 10 steps, in order, within a window.
+        """How many visitors completed 2 to 10 steps, in order, within a window.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Retention(self, request, context):
-        """How many visitors of each first period came back in the ones after.
+        """How many visitors who first came in a period came back in each later period.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Explain(self, request, context):
-        """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -176,7 +176,7 @@ def add_QueryServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueryService:
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 

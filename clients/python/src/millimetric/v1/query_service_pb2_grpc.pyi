@@ -28,7 +28,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class QueryServiceStub:
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -45,17 +45,17 @@ class QueryServiceStub:
     Sources: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]
     """Where visits came from, by the first event of each session."""
     Funnel: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]
-    """How many visitors went through 2 to 10 steps, in order, within a window."""
+    """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]
-    """How many visitors of each first period came back in the ones after."""
+    """How many visitors who first came in a period came back in each later period."""
     Explain: _grpc.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]
-    """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+    """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
     """
 
 @_typing.type_check_only
 class QueryServiceAsyncStub(QueryServiceStub):
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -69,16 +69,16 @@ class QueryServiceAsyncStub(QueryServiceStub):
     Sources: _aio.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]  # type: ignore[assignment]
     """Where visits came from, by the first event of each session."""
     Funnel: _aio.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]  # type: ignore[assignment]
-    """How many visitors went through 2 to 10 steps, in order, within a window."""
+    """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _aio.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]  # type: ignore[assignment]
-    """How many visitors of each first period came back in the ones after."""
+    """How many visitors who first came in a period came back in each later period."""
     Explain: _aio.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]  # type: ignore[assignment]
-    """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+    """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
     """
 
 class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Answers questions about the key's project. Needs a secret, read or account key, but for Explain.
+    """Answers questions about the key's project. Needs a secret, read or account key, except Explain.
     Everywhere `from` is inclusive and `to` is exclusive.
     """
 
@@ -120,7 +120,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.FunnelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.FunnelResponse, _abc.Awaitable[_query_service_pb2.FunnelResponse]]:
-        """How many visitors went through 2 to 10 steps, in order, within a window."""
+        """How many visitors completed 2 to 10 steps, in order, within a window."""
 
     @_abc_1.abstractmethod
     def Retention(
@@ -128,7 +128,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.RetentionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.RetentionResponse, _abc.Awaitable[_query_service_pb2.RetentionResponse]]:
-        """How many visitors of each first period came back in the ones after."""
+        """How many visitors who first came in a period came back in each later period."""
 
     @_abc_1.abstractmethod
     def Explain(
@@ -136,7 +136,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _attribution_pb2.ExplainRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_attribution_pb2.ExplainResponse, _abc.Awaitable[_attribution_pb2.ExplainResponse]]:
-        """What would become of an event, step by step: attribution with its reasons, device, country, redactions, and the row.
+        """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
         """
 
