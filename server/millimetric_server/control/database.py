@@ -20,6 +20,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_fixed
 
 from millimetric_server.control.errors import ControlError, ControlUnavailableError
 from millimetric_server.control.queries import insert_account
@@ -30,6 +31,14 @@ from millimetric_server.process.folders import make_folder
 
 _SQLITE_BUSY_TIMEOUT_MS = 10_000
 _SQLITE_BEGIN = "millimetric_sqlite_begin"
+# SQLite's own timeout does not hold for a change of the journal's mode. Processes that start on a new file ask for it
+# while one of them makes the tables.
+_TRY_WHILE_LOCKED = Retrying(
+    retry=retry_if_exception_message(match="database is locked"),
+    stop=stop_after_delay(_SQLITE_BUSY_TIMEOUT_MS / 1000),
+    wait=wait_fixed(0.02),
+    reraise=True,
+)
 
 # A silent network must become an error within seconds, or the directory would not know that it is stale.
 _POSTGRES_DEFAULTS = {
@@ -92,7 +101,7 @@ def _open_sqlite(url: URL) -> Engine:
     def prepare_connection(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # or sqlite3 would begin transactions by its own rules
         connection.execute(f"PRAGMA busy_timeout = {_SQLITE_BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA journal_mode = WAL")
+        _TRY_WHILE_LOCKED(connection.execute, "PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     @event.listens_for(engine, "begin")
