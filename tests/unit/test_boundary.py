@@ -23,6 +23,7 @@ from millimetric_server.doors.boundary import carry_out, make_request_id, run, w
 from millimetric_server.doors.codecs.json import encode_rest
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.guards.deps import GuardDeps
+from millimetric_server.journal.errors import NotAppendedError
 from millimetric_server.process.workers import complete, make_promise
 from millimetric_server.shares.limiter import Limiter
 from support.fake_journal import FakeJournal
@@ -51,6 +52,10 @@ async def _answer_nonsense(call: Call, _request: TrackRequest, _deps: None) -> T
 
 async def _refuse(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
     raise AppError(Reason.OVERLOADED, "the journal is full", retry_after_s=5) from RuntimeError(_SECRET_TEXT)
+
+
+async def _find_no_room(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
+    raise NotAppendedError("the journal is full", 5)
 
 
 async def _forget_to_settle(_call: Call, _request: TrackRequest, _deps: None) -> TrackResponse:
@@ -147,6 +152,7 @@ def test_a_planned_error_passes_as_it_is(place: Place) -> None:
     [
         pytest.param(_answer, [], id="settled"),
         pytest.param(_refuse, [("rejected", "overloaded", 1)], id="refused"),
+        pytest.param(_find_no_room, [("rejected", "overloaded", 1)], id="refused by the journal in its own words"),
         pytest.param(_fail_at_once, [("rejected", "internal_error", 1)], id="fault"),
         pytest.param(_forget_to_settle, [("rejected", "internal_error", 1)], id="forgotten"),
     ],

@@ -91,9 +91,10 @@ async def carry_out(
 
 def _explain(call: Call, failure: Exception) -> str | None:
     """The reason for which the ledger knows a failed call's events; None where the call is tried again."""
-    if not isinstance(failure, AppError):
+    error = translate(failure)
+    if not isinstance(error, AppError):
         return Reason.INTERNAL_ERROR.value
-    return None if is_backpressure(call, failure) else failure.reason.value
+    return None if is_backpressure(call, error) else error.reason.value
 
 
 async def read_piece(call: Call, export: ExportReader) -> bytes | AppError:
