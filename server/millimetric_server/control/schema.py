@@ -19,12 +19,12 @@ def migrate(connection: Connection) -> None:
     has_tables, version = inspect(connection).has_table("control_revision"), _read_version(connection)
     if version == NEWEST:
         return
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs each of its plugins when it is imported
     # Only now, because importing it takes longer than most commands.
     from alembic import command
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", "millimetric_server.control:migrations")
     config.set_main_option("path_separator", "os")
