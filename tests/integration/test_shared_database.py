@@ -19,8 +19,11 @@ import httpx
 import pytest
 
 from integration.reads import bearer, count_everywhere, wait_for_key
-from integration.stores import Engine
+from integration.stores import Engine, make_row, open_engine
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import InsertsLockedError
+from millimetric_server.store.insert_lock import ROLLUPS, SCHEMA, hold_rollup_lock, wait_until_unlocked
+from millimetric_server.store.rollups import rebuild
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess, fast_folder
@@ -148,6 +151,57 @@ def test_both_load_one_is_killed_and_people_are_forgotten(environ: dict[str, str
         steady.start()
         assert count_everywhere(steady, keys) == {"events": total, "rollup": total, "sessions": total}
         assert_rollups_agree(environ)
+
+
+def test_a_rebuild_beside_steady_inserts_is_exact(clickhouse_server: ClickHouseServer, tmp_path: Path) -> None:
+    """All blocks have four events of one visit: one that is counted twice looks right in the middle of the next."""
+    with (
+        open_engine(tmp_path / "a", clickhouse_server.url, "rebuilt_beside") as ours,
+        open_engine(tmp_path / "b", clickhouse_server.url, "rebuilt_beside") as other,
+        ThreadPoolExecutor(2) as threads,
+    ):
+        for attempt in range(5):
+            ends = threading.Event()
+            sending = [threads.submit(append_until, ends, engine, attempt) for engine in (ours, other)]
+            time.sleep(0.3)
+            rebuilding = ours.loader.run_between_blocks(lambda: rebuild(ours.store, "prj_a", ["2026-09-21"], ["visit"]))
+            rebuilding.result(60)
+            ends.set()
+            for future in sending:
+                future.result(60)
+            assert ours.read_rollups() == ours.read_expected_rollups()
+
+
+def append_until(ends: threading.Event, engine: Engine, attempt: int) -> None:
+    for number in itertools.count():
+        if ends.is_set():
+            return
+        names = (f"{id(engine)}-{attempt}-{number}-{index}" for index in range(4))
+        engine.append(*(make_row(event_id=name, session_id="visit") for name in names))
+
+
+@pytest.mark.slow
+def test_a_lock_that_a_killed_server_left_is_released(clickhouse_server: ClickHouseServer, tmp_path: Path) -> None:
+    with open_engine(tmp_path, clickhouse_server.url, "left_lock") as engine:
+        leave_lock(engine.store, ROLLUPS)
+        engine.append(make_row(event_id="a"))
+        assert engine.count("events") == 1
+        assert engine.count("system.tables", "database = 'left_lock' AND name LIKE 'schema_lock%'") == 0
+
+
+def test_a_half_migrated_schema_stays_locked(clickhouse_server: ClickHouseServer) -> None:
+    """Only a migration passes its lock over: no insert, and no rebuild."""
+    with contextlib.closing(ClickHouse(clickhouse_server.url, "half_migrated")) as store:
+        store.open()
+        leave_lock(store, SCHEMA)
+        with pytest.raises(InsertsLockedError):
+            wait_until_unlocked(store)
+        with pytest.raises(InsertsLockedError), hold_rollup_lock(store):
+            pass
+
+
+def leave_lock(store: ClickHouse, purpose: str) -> None:
+    store.command(f"CREATE TABLE schema_lock_1 (nothing UInt8) ENGINE = Memory COMMENT '{purpose} gone'")
 
 
 def test_two_first_starts_at_once_make_one_schema(environ: dict[str, str]) -> None:

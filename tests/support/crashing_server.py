@@ -23,6 +23,7 @@ from millimetric_server.journal.sqlite.blocks import Blocks
 from millimetric_server.journal.sqlite.erasures import SqliteErasures
 from millimetric_server.journal.sqlite.journal import SqliteJournal
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.fence import PLACE
 from millimetric_server.store.rollups import ROLLUPS, build_rollup_statement
 from millimetric_server.store.statements import read_statement
 
@@ -192,11 +193,11 @@ def _watch_inserts(passes: _Passes) -> None:
 
 def _watch_commands(passes: _Passes) -> None:
     deletion, _ = read_statement("forget.delete_events").split("%MATCH%")
-    inserts = [build_rollup_statement("rebuild.insert", rollup) for rollup in ROLLUPS]
+    inserts = tuple(build_rollup_statement("rebuild.insert", rollup).partition(PLACE)[0] for rollup in ROLLUPS)
 
     def make(original: Callable[..., Any]) -> Callable[..., Any]:
         def command(store: ClickHouse, statement: str, *values: Any, **named: Any) -> None:
-            is_deletion, is_insert = statement.startswith(deletion), statement in inserts
+            is_deletion, is_insert = statement.startswith(deletion), statement.startswith(inserts)
             if is_deletion:
                 passes.die_if_due("erasure-before-delete")
                 passes.die_soon_if_due("erasure-during-delete", _USUAL_S)

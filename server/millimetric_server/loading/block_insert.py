@@ -18,9 +18,10 @@ from millimetric_server.journal.entries import Entry
 from millimetric_server.journal.packed_rows import COLUMN_NAMES, FORMAT, UnreadableRowsError, pack_values
 from millimetric_server.journal.port import Journal
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.faults import RowsRefusedError
+from millimetric_server.store.faults import InsertsLockedError, RowsRefusedError
 from millimetric_server.store.fence import end_own_inserts
 from millimetric_server.store.insert import Insert
+from millimetric_server.store.insert_lock import wait_until_unlocked
 from millimetric_server.store.rollups import Span, rebuild_wrong
 from millimetric_server.store.statements import read_statement
 
@@ -136,13 +137,21 @@ class BlockInserter:
         """Insert a slice; False if ClickHouse refuses it, which is noted then."""
         block = insertion.block
         token = block.token if part.row_count == block.row_count else f"{block.token}/{part.first_row}+{part.row_count}"
+        insert = Insert("events", COLUMN_NAMES[: block.column_count], FORMAT, packed, token)
         try:
-            self._store.insert_block(Insert("events", COLUMN_NAMES[: block.column_count], FORMAT, packed, token))
+            self._insert_unlocked(insert)
         except RowsRefusedError as error:
             self._journal.note_refusal(insertion.lead, block, part, error.reason, error.message)
             insertion.refusals[part] = error.reason, error.message
             return False
         return True
+
+    def _insert_unlocked(self, insert: Insert) -> None:
+        while True:
+            try:
+                return self._store.insert_block(insert)
+            except InsertsLockedError:
+                wait_until_unlocked(self._store)
 
     def _choose_rows(self, insertion: Insertion, found: AbstractSet[_Key]) -> dict[int, _Row]:
         """Unpack the rows to insert, by their number within the block; the others are settled."""

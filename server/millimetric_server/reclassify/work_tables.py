@@ -6,7 +6,7 @@ The notes are tables of their own, so that they outlive a crash.
 from dataclasses import dataclass
 
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.rollups import ROLLUPS, SESSIONS, make_equal
+from millimetric_server.store.rollups import ROLLUPS, SESSIONS, rebuild_chosen, rebuild_parts
 
 _SESSIONS_A_PASS = 200_000
 _SYNCED = "SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, min_rows_to_fsync_after_merge = 1"
@@ -52,11 +52,11 @@ def repair_rollups(store: ClickHouse, work: WorkTables) -> None:
     days = [day for (day,) in store.query(f"SELECT DISTINCT toString(day) FROM {work.days} ORDER BY 1")]
     for rollup in ROLLUPS:
         if days and rollup is not SESSIONS:
-            make_equal(store, work.project_id, rollup, days)
+            rebuild_parts(store, work.project_id, rollup, days)
     ((sessions,),) = store.query(f"SELECT uniqExact(session_id) FROM {work.sessions}")
     passes = -(-sessions // _SESSIONS_A_PASS)
     for index in range(passes):
         chosen = f"(SELECT session_id AS id FROM {work.sessions} WHERE cityHash64(session_id) % {passes} = {index})"
-        make_equal(store, work.project_id, SESSIONS, chosen)
+        rebuild_chosen(store, work.project_id, SESSIONS, chosen)
     for table in (work.days, work.sessions):
         store.command(f"TRUNCATE TABLE {table} SYNC")

@@ -18,12 +18,14 @@ from millimetric_server.process.folders import make_folder, sync_file_system
 from millimetric_server.store.engine import require_engine
 from millimetric_server.store.faults import (
     FencedError,
+    InsertsLockedError,
     NoRoomError,
     Outage,
     RowsRefusedError,
     StoreUnavailableError,
     describe_fault,
     is_fenced,
+    is_locked,
     name_row_fault,
 )
 from millimetric_server.store.fence import PLACE, Fence
@@ -209,7 +211,8 @@ class ClickHouse:
         """Insert packed rows; the same token again inserts nothing, here and in the views.
 
         Raises StoreUnavailableError when it is not known whether they are in, RowsRefusedError when none is,
-        FencedError when none is because another process has claimed what this one loads.
+        FencedError when none is because another process has claimed what this one loads, InsertsLockedError when none
+        is because another server keeps inserts out.
         """
         arguments = block.describe(self.fence)
         arguments["settings"] = self._mark() | arguments["settings"]
@@ -256,6 +259,8 @@ class ClickHouse:
             if is_fenced(error):
                 raise FencedError from None
             self.outage.note(has_answered=self.is_embedded or getattr(error, "code", None) is not None)
+            if is_locked(error):
+                raise InsertsLockedError from error
             raise StoreUnavailableError(describe_fault(error)) from error
         self.outage.note(has_answered=True)
         return result

@@ -28,9 +28,9 @@ _ROW_FAULTS = {
     469: "VIOLATED_CONSTRAINT",
 }
 _THROW_IF = 395
-# What our own checks inside of statements say (see fence.py).
+# What our own checks inside of statements say (see fence.py and insert_lock.py).
 FENCED = "another process has claimed the journal of this server"
-SCHEMA_LOCKED = "another server is migrating the schema"
+INSERTS_LOCKED = "another server is changing the schema or roll-ups"
 # What ClickHouse says to a set-up that is wrong, by its code.
 _SET_UP_FAULTS = {
     **dict.fromkeys(
@@ -66,6 +66,13 @@ _RETRY_S = 1.0
 
 class StoreUnavailableError(Exception):
     """ClickHouse did not answer, or failed internally. The text is for the log only."""
+
+
+class InsertsLockedError(StoreUnavailableError):
+    """Another server keeps inserts out of the database for a while: nothing was stored."""
+
+    def __init__(self) -> None:
+        super().__init__(INSERTS_LOCKED)
 
 
 class FencedError(StopWorkError):
@@ -156,12 +163,17 @@ def is_fenced(error: Exception) -> bool:
     return _name_check(error) == FENCED
 
 
+def is_locked(error: Exception) -> bool:
+    """Tell whether ClickHouse refused a statement because another server keeps inserts out."""
+    return _name_check(error) == INSERTS_LOCKED
+
+
 def _name_check(error: Exception) -> str:
     """Which of our own checks failed, or nothing. Rows can't forge it, because they are quoted later in the text."""
     if getattr(error, "code", None) != _THROW_IF:
         return ""
     text = str(error).partition("DB::Exception: ")[2]
-    return next((check for check in (FENCED, SCHEMA_LOCKED) if text.startswith(check)), "")
+    return next((check for check in (FENCED, INSERTS_LOCKED) if text.startswith(check)), "")
 
 
 def describe_fault(error: Exception) -> str:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 import uuid_utils
 
 from millimetric_server.journal.port import Journal
-from millimetric_server.store.faults import FENCED, SCHEMA_LOCKED, FencedError, StoreUnavailableError
-from millimetric_server.store.schema_lock import LOCKS
+from millimetric_server.store.faults import FENCED, FencedError, StoreUnavailableError
 from millimetric_server.store.statements import read_statement
 
 if TYPE_CHECKING:
@@ -48,8 +47,7 @@ class Fence:
         """
         return (
             f"(SELECT throwIf(max(claim) != '{self.claim}', '{FENCED}') FROM server_fences "
-            f"WHERE server_id = '{self.server_id}') = 0 "
-            f"AND (SELECT throwIf(count() > 0, '{SCHEMA_LOCKED}') FROM ({LOCKS})) = 0"
+            f"WHERE server_id = '{self.server_id}') = 0"
         )
 
     def describe_columns(self, names: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from millimetric_server.store.fence import Fence
+from millimetric_server.store.insert_lock import NO_LOCK
 
 # Rows that are sent together become one block, whatever their size: a token stands for a block.
 _ONE_BLOCK = {"min_insert_block_size_rows": 1_048_449, "min_insert_block_size_bytes": 0, "max_insert_threads": 1}
@@ -31,7 +32,10 @@ class Insert:
         }
 
     def describe(self, fence: Fence | None) -> dict[str, Any]:
-        """The arguments of the client's `raw_insert`. Behind a fence the rows pass through a SELECT that checks it."""
+        """The arguments of the client's `raw_insert`.
+
+        Behind a fence the rows pass through a SELECT that checks it, and that nobody keeps inserts out.
+        """
         if fence is None:
             return {
                 "table": self.table,
@@ -43,7 +47,7 @@ class Insert:
         columns = ", ".join(self.column_names)
         statement = (
             f"INSERT INTO {self.table} ({columns}) SELECT {columns} "
-            f"FROM input('{fence.describe_columns(self.column_names)}') WHERE {fence.condition} "
+            f"FROM input('{fence.describe_columns(self.column_names)}') WHERE {fence.condition} AND {NO_LOCK} "
             f"FORMAT {self.format_name}\n"
         )
         return {

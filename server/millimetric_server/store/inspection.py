@@ -21,11 +21,11 @@ from millimetric_server.store.findings import Findings, LostDay, read_findings, 
 from millimetric_server.store.rollups import (
     ROLLUPS,
     SESSIONS,
-    make_equal,
+    rebuild_chosen,
     rebuild_parts,
     split_ids,
-    wait_for_inserts,
 )
+from millimetric_server.store.running import wait_for_inserts
 from millimetric_server.store.statements import read_statement
 
 log = logging.getLogger(__name__)
@@ -189,7 +189,7 @@ class Inspection:
                 return
             self._refuse_beside_reclassify()
             if is_sure and len(chosen) > _SESSIONS_A_REBUILD and before is None:
-                make_equal(self._store, project_id, SESSIONS, _choose_slice(**bounds))
+                rebuild_chosen(self._store, project_id, SESSIONS, _choose_slice(**bounds))
                 self._count(SESSIONS.table, len(chosen))
             else:
                 rebuild_parts(self._store, project_id, SESSIONS, chosen[:_SESSIONS_A_REBUILD])

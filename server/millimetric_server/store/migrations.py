@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib import resources
 
 from millimetric_server.store.clickhouse import ClickHouse
-from millimetric_server.store.schema_lock import SchemaLock, hold_schema_lock
+from millimetric_server.store.insert_lock import InsertLock, hold_schema_lock
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ def _find_missing(store: ClickHouse) -> list[Migration]:
     return [migration for migration in migrations if migration.version not in applied]
 
 
-def _apply(store: ClickHouse, migration: Migration, lock: SchemaLock | None = None) -> None:
+def _apply(store: ClickHouse, migration: Migration, lock: InsertLock | None = None) -> None:
     for statement in migration.statements:
         if lock is None:
             store.command_at_length(statement)
