@@ -101,13 +101,14 @@ class Serving:
             sweep_connections(lambda: http.server_state.connections),
             _repeat(_GEOIP_CHECK_S, self._countries.reload_if_replaced, "the country database"),
             _repeat(LOOK_EVERY_S, self._folder_watch.look, "the server's files"),
+            _repeat(LOOK_EVERY_S, self._tell_health, "the server's health"),
         )
         sweeping, *looking = (asyncio.create_task(one) for one in watching)
         await asyncio.wait((asyncio.create_task(stop.wait()), serving), return_when=asyncio.FIRST_COMPLETED)
         if serving.done():
             self.dead_worker = "HTTP door"
         self._http.health.is_ending = True
-        self._grpc.announce_end()
+        self._grpc.health.announce_end()
         self._bound_shutdown()
         await self._drain(stop, serving)
         log.info("shutting down: finishing calls, then loading what the journal holds")
@@ -130,6 +131,9 @@ class Serving:
         stop.clear()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), drain_s)
+
+    def _tell_health(self) -> None:
+        self._grpc.health.tell(is_ready=self._status.is_ready)
 
     def _give_up_calls(self) -> None:
         """Answer the calls that take too long, so that none is aborted silently."""

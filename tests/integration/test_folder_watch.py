@@ -7,8 +7,10 @@ nothing of it.
 import shutil
 from collections.abc import Iterator
 
+import grpc
 import httpx
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from integration.reads import bearer, wait_for_key
 from support.server_process import ProjectKeys, ServerProcess
@@ -34,6 +36,12 @@ def read_why(server: ServerProcess) -> list[str]:
     return why
 
 
+def is_serving(server: ServerProcess) -> bool:
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        answer = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=30)
+    return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
 @pytest.mark.parametrize("name", ["journal", "control_database", "engine", "data_folder"])
 def test_a_file_that_goes_stops_writes_until_it_is_back(server: ServerProcess, name: str) -> None:
     keys = server.create_project(f"watched_{name}")
@@ -44,6 +52,7 @@ def test_a_file_that_goes_stops_writes_until_it_is_back(server: ServerProcess, n
     assert track(server, keys).status_code == 202
     path.rename(aside)
     wait_until(lambda: read_why(server) == [f"{name}_gone"], "it is noticed")
+    wait_until(lambda: not is_serving(server), "the balancers of gRPC are told")
     refused = track(server, keys)
     assert refused.status_code == 503
     assert refused.json()["error"] == "overloaded"
@@ -56,6 +65,7 @@ def test_a_file_that_goes_stops_writes_until_it_is_back(server: ServerProcess, n
     assert track(server, keys).status_code == 503
     aside.rename(path)
     wait_until(lambda: read_why(server) == [], "it is back")
+    wait_until(lambda: is_serving(server), "the balancers of gRPC are told")
     assert track(server, keys).status_code == 202
 
 

@@ -51,3 +51,13 @@ class StatusDeps:
     def workers(self) -> tuple[Worker, ...]:
         """The threads that the server can't work without."""
         return *self.journal.workers, self.loader.worker
+
+    @property
+    def dead(self) -> list[str]:
+        """Those of them that have died, by name."""
+        return [worker.name for worker in self.workers if worker.has_died]
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether writes are accepted and loaded. An unreachable ClickHouse does not count: writes wait for it."""
+        return self.journal.is_accepting and not self.dead

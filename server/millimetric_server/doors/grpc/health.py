@@ -30,8 +30,8 @@ class HealthMethods:
     def __init__(self, services: tuple[str, ...]) -> None:
         self._pool = CallPool(_THREADS, _CALLS_MAX, "grpc-health")
         self._servicer = health.HealthServicer()
-        for service in ("", *services):
-            self._servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self._services = "", *services
+        self.tell(is_ready=True)
         check = _OpenMethod(self._servicer.Check, self._pool)
         watch = _OpenMethod(self._servicer.Watch, self._pool)
         watch.experimental_non_blocking = True  # grpcio then gives a way to send, and takes the thread back
@@ -40,6 +40,12 @@ class HealthMethods:
             f"/{SERVICE_NAME}/Check": grpc.unary_unary_rpc_method_handler(check, response_serializer=serialize),
             f"/{SERVICE_NAME}/Watch": grpc.unary_stream_rpc_method_handler(watch, response_serializer=serialize),
         }
+
+    def tell(self, *, is_ready: bool) -> None:
+        """Say SERVING or NOT_SERVING of all services from now on, unless the end was announced."""
+        status = health_pb2.HealthCheckResponse
+        for service in self._services:
+            self._servicer.set(service, status.SERVING if is_ready else status.NOT_SERVING)
 
     def announce_end(self) -> None:
         """Say NOT_SERVING from now on."""

@@ -62,9 +62,9 @@ class GrpcDoor:
         self._reads = CallPool(reads_max + _REFUSING_THREADS, calls_max, "grpc-read")
         self._exports = CallPool(exports_max + _REFUSING_THREADS, calls_max, "grpc-export")
         services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in rpcs}))
-        self._health = HealthMethods(services)
+        self.health = HealthMethods(services)
         methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in rpcs}
-        methods |= self._health.handlers
+        methods |= self.health.handlers
         if has_reflection:
             methods |= ReflectionMethods((*services, SERVICE_NAME)).handlers
         # No method of ours is left to the server's own pool: a call there holds a thread until its message comes.
@@ -87,17 +87,13 @@ class GrpcDoor:
         """Allow for so many calls that wait for the store: they take none of the others' threads (docs/adr/0017)."""
         self._calls.set_threads(self._threads + waiting)
 
-    def announce_end(self) -> None:
-        """Tell health checks that this server is going."""
-        self._health.announce_end()
-
     def close(self, timeout_s: float) -> None:
         """Refuse new calls, finish running ones within the time; a stream ends behind what it has answered."""
         deadline = time.monotonic() + timeout_s
         pools = self._calls, self._reads, self._exports
         self._work.end()
         self._streams.close()
-        for pool in (*pools, self._health):
+        for pool in (*pools, self.health):
             pool.close()
         if not self._work.wait_for_end(timeout_s):
             log.warning("gRPC: calls are still running and are aborted")

@@ -31,16 +31,13 @@ class HealthPages:
         return Response(b'{"ok":true}', media_type=_JSON)
 
     async def _check_readiness(self, _request: Request) -> Response:
-        """Ready means that writes are accepted and loaded. An unreachable ClickHouse is only reported."""
-        is_accepting = self._status.journal.is_accepting
-        dead = [worker.name for worker in self._status.workers if worker.has_died]
-        is_ready = is_accepting and not dead and not self.is_ending
+        is_ready = self._status.is_ready and not self.is_ending
         body: dict[str, Any] = {
             "ready": is_ready,
-            "journal": "ok" if is_accepting else "refuses",
+            "journal": "ok" if self._status.journal.is_accepting else "refuses",
             "clickhouse": self._describe_clickhouse(),
         }
-        if dead:
+        if dead := self._status.dead:
             body["dead"] = dead
         if why := self._status.journal.refusals:
             body["why"] = why
