@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 Row = tuple[Any, ...]
 
+_WRITER_CACHE_KIB = 64 * 1024
+
 
 def connect(path: Path) -> sqlite3.Connection:
     """Open the file so that a commit is on the disk when it returns, and readers never wait for the writer."""
@@ -16,7 +18,13 @@ def connect(path: Path) -> sqlite3.Connection:
     connection.execute("PRAGMA busy_timeout = 5000")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA cache_size = -65536")
+    return connection
+
+
+def connect_writer(path: Path) -> sqlite3.Connection:
+    """Open the file for what looks ids up all over the index; a reader does well with SQLite's own cache of 2 MB."""
+    connection = connect(path)
+    connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
     return connection
 
 

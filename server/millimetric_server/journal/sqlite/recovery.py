@@ -17,7 +17,7 @@ from typing import Any
 from millimetric_server.journal.errors import JournalFileError
 from millimetric_server.journal.ledger import Outcome
 from millimetric_server.journal.sqlite import dead_letters
-from millimetric_server.journal.sqlite.connection import connect
+from millimetric_server.journal.sqlite.connection import connect_writer
 from millimetric_server.journal.sqlite.identity import COLUMNS, keep_identity
 from millimetric_server.journal.sqlite.ledger import add_to_ledger, load_balances
 from millimetric_server.journal.sqlite.migrations import note_shared_ids, upgrade
@@ -50,7 +50,7 @@ def open_whole(path: Path) -> sqlite3.Connection:
     left = _read_wal(path.with_name(f"{path.name}-wal"))
     connection = None
     try:
-        connection = connect(path)
+        connection = connect_writer(path)
         if left is not None:
             _log_recovery(connection, left)
             _check(connection)
@@ -108,7 +108,7 @@ def _salvage(path: Path) -> sqlite3.Connection:
     for suffix in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(kept.with_name(kept.name + suffix))
-    connection = connect(path)
+    connection = connect_writer(path)
     upgrade(connection)
     saved: dict[str, int] = {}
     with closing(sqlite3.connect(kept, isolation_level=None)) as damaged:
