@@ -1,17 +1,17 @@
-"""An RPC made by the list in CONTRIBUTING alone, in a copy of the repository, is served by every door."""
+"""An RPC, an error reason and a guard made by the lists in CONTRIBUTING alone, in a copy of the repository, work."""
 
 import grpc
 import httpx
 import pytest
 
-from integration.reads import bearer
+from integration.reads import bearer, read_reason
 from repo.doc_files import read_section
 from repo.scratch_copy import Edit, ScratchCopy, shorten
 from support.server_process import ServerProcess
 
 _RPCS = "server/millimetric_server/rpcs.py"
-_READS = "server/millimetric_server/reads/"
-_EDITS = (
+_READS, _GUARDS = "server/millimetric_server/reads/", "server/millimetric_server/guards/"
+_RPC = (
     Edit(
         "proto/millimetric/v1/query_service.proto",
         "service QueryService {\n",
@@ -65,7 +65,50 @@ message EventNamesResponse {
         "                 validate_event_names, event_names, reads, is_read=True),\n",
     ),
 )
+_REASON = (
+    Edit(
+        "proto/millimetric/v1/error_reason.proto",
+        "  ERROR_REASON_UNSPECIFIED = 0;\n",
+        """\
+  // The project's events are not wanted for now.
+  ERROR_REASON_PROJECT_PAUSED = 20 [(reason) = {
+    code: "FAILED_PRECONDITION"
+    http_status: 409
+  }];
+""",
+    ),
+    Edit(
+        "server/millimetric_server/api/errors.py",
+        '    DEADLINE_EXCEEDED = "deadline_exceeded"\n',
+        '    PROJECT_PAUSED = "project_paused"\n',
+    ),
+)
+_GUARD = (
+    Edit(
+        f"{_GUARDS}__init__.py",
+        "from millimetric_server.guards.origin import check_origin\n",
+        "from millimetric_server.guards.pause import check_pause\n",
+    ),
+    Edit(
+        f"{_GUARDS}__init__.py",
+        "    check_origin,  # before the message: the body of a foreign page is not looked at\n",
+        "    check_pause,\n",
+    ),
+)
 _FILES = {
+    f"{_GUARDS}pause.py": '''\
+"""The pause: projects whose events are not wanted for now."""
+
+from millimetric_server.api.call import Call
+from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.guards.deps import GuardDeps
+
+
+def check_pause(call: Call, _deps: GuardDeps) -> None:
+    """Raise AppError project_paused."""
+    if call.project.name == "paused":
+        raise AppError(Reason.PROJECT_PAUSED, "this project is paused")
+''',
     f"{_READS}event_names.py": '''\
 """EventNames: the names of a project's events."""
 
@@ -101,19 +144,26 @@ SELECT DISTINCT event FROM daily_rollup WHERE project_id = {project:String} ORDE
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> ScratchCopy:
-    """The repository with the RPC, and all that `make generate` makes of it."""
+    """The repository with the three, and all that `make generate` makes of it."""
     copy = ScratchCopy(tmp_path_factory.mktemp("copy") / "millimetric")
-    copy.edit(_EDITS, _FILES)
+    copy.edit(_RPC + _REASON + _GUARD, _FILES)
     return copy
 
 
-def test_the_list_names_every_file_that_was_edited() -> None:
-    steps = read_section("CONTRIBUTING.md", "Add an RPC")
-    for place in ("proto/millimetric/v1", "reads/", "sql/<rpc>.<query>.sql", shorten(_RPCS)):
-        assert f"`{place}`" in steps
+@pytest.mark.parametrize(
+    ("heading", "places"),
+    [
+        ("Add an RPC", ["proto/millimetric/v1", "reads/", "sql/<rpc>.<query>.sql", shorten(_RPCS)]),
+        ("Add an error reason", [shorten(edit.path) for edit in _REASON]),
+        ("Add a guard", ["guards/", shorten(_GUARD[0].path)]),
+    ],
+)
+def test_the_list_names_every_file_that_was_edited(heading: str, places: list[str]) -> None:
+    steps = read_section("CONTRIBUTING.md", heading)
+    assert [place for place in places if f"`{place}`" not in steps] == []
 
 
-def test_every_door_serves_it(copy: ScratchCopy) -> None:
+def test_every_door_serves_the_rpc(copy: ScratchCopy) -> None:
     with ServerProcess(environ=dict(copy.environ)) as server:
         keys = server.create_project("rpc")
         for name in ("signup", "purchase"):
@@ -135,7 +185,24 @@ def test_every_door_serves_it(copy: ScratchCopy) -> None:
         assert answer == b"\x0a\x08purchase\x0a\x06signup"
 
 
-def test_the_row_is_typed_and_the_pages_know_the_rpc(copy: ScratchCopy) -> None:
+def test_every_door_tells_the_guard_s_reason(copy: ScratchCopy) -> None:
+    with ServerProcess(environ=dict(copy.environ)) as server:
+        keys = server.create_project("paused")
+        refused = httpx.post(
+            f"{server.base_url}/v1/track", json={"event": "a"}, headers=bearer(keys.secret), timeout=60
+        )
+        assert (refused.status_code, refused.json()["error"]) == (409, "project_paused")
+        metadata = (("authorization", bearer(keys.secret)["Authorization"]),)
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            track = channel.unary_unary("/millimetric.v1.IngestService/Track", bytes, bytes)
+            with pytest.raises(grpc.RpcError) as raised:
+                track(b"", timeout=60, metadata=metadata)
+        assert raised.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert read_reason(raised.value) == "PROJECT_PAUSED"
+
+
+def test_the_row_is_typed_and_the_pages_know_the_parts(copy: ScratchCopy) -> None:
     copy.run("python", "-m", "mypy", "server/millimetric_server/rpcs.py", "server/millimetric_server/reads")
     assert "EventNames" in (copy.root / "docs/api/reference.md").read_text("utf-8")
+    assert "project_paused" in (copy.root / "docs/api/errors.md").read_text("utf-8")
     copy.run_tests("repo/test_messages.py", "repo/test_generated_pages.py")
