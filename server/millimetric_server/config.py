@@ -223,7 +223,7 @@ REFUSED = "refused"  # not an RPC: calls that are refused, per key and address
 RATE_LIMITED_RPCS = ("track", "identify", "batch", "track_stream", REFUSED)
 
 
-def load_settings(environ: Mapping[str, str], flags: Mapping[str, Any] | None = None) -> Settings:
+def load_settings(environ: Mapping[str, str], flags: Mapping[str, object] | None = None) -> Settings:
     """Read MILLIMETRIC_* and then the flags that were given (not None). Raises ConfigError."""
     values: dict[str, Any] = {}
     for setting in fields(Settings):
@@ -257,7 +257,7 @@ def parse_rate_limits(text: str) -> Mapping[str, RateLimit | None]:
     return limits
 
 
-def _convert(name: str, text: str, kind: type) -> Any:
+def _convert(name: str, text: str, kind: type) -> object:
     if kind is not int:
         return text
     try:

@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -38,7 +37,7 @@ _MOVES_SHOWN_MAX = 200
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @setting_options("data_dir", "clickhouse_url", "database_url")
 def reclassify_command(
-    project: str, rule_set: str, from_: str | None, to: str | None, dry_run: bool, **flags: Any
+    project: str, rule_set: str, from_: str | None, to: str | None, dry_run: bool, **flags: object
 ) -> None:
     """Apply another rule set to a project's stored events.
 

@@ -1,7 +1,7 @@
 """`millimetric serve`."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @setting_options(*SERVER_FLAGS)
-def serve(**flags: Any) -> None:
+def serve(**flags: object) -> None:
     """Run the server: gRPC on one port, REST, Connect and health on another, metrics on a third.
 
     Without any setting it keeps its data in ./var and runs ClickHouse inside this process. On SIGTERM or Ctrl-C it

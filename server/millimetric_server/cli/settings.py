@@ -35,7 +35,7 @@ def setting_options(*names: str) -> Callable[[Command], Command]:
     return decorate
 
 
-def read_settings(**flags: Any) -> Settings:
+def read_settings(**flags: object) -> Settings:
     """Read the environment and these flags. Raises click.ClickException with a sentence."""
     try:
         return load_settings(os.environ, flags)

@@ -50,13 +50,13 @@ _POSTGRES_DEFAULTS = {
 _POSTGRES_CREATION_LOCK = 0x6D_6D_63_70  # "mmcp"; any number does that all our processes share
 
 # Readers see one moment through all their statements.
-_READ_OPTIONS: dict[str, dict[str, Any]] = {
+_READ_OPTIONS: dict[str, dict[str, object]] = {
     "sqlite": {_SQLITE_BEGIN: "BEGIN DEFERRED"},
     "postgresql": {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True},
 }
 # Writers wait for each other at their first statement and then see all that went before. SQLite takes its
 # lock at BEGIN: a transaction that reads first and writes later may fail at once, whatever the timeout.
-_WRITE_OPTIONS: dict[str, dict[str, Any]] = {
+_WRITE_OPTIONS: dict[str, dict[str, object]] = {
     "sqlite": {_SQLITE_BEGIN: "BEGIN IMMEDIATE"},
     "postgresql": {"isolation_level": "READ COMMITTED"},
 }
@@ -85,7 +85,7 @@ def open_engine(url: str) -> Engine:
 
 
 def _open_sqlite(url: URL) -> Engine:
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     if url.database in (None, "", ":memory:"):
         # Memory belongs to a connection: all threads take turns on a single one.
         options = {"pool_size": 1, "max_overflow": 0, "connect_args": {"check_same_thread": False}}

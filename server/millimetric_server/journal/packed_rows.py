@@ -31,7 +31,7 @@ def pack_row(row: EventRow) -> bytes:
     return _encode(row)[len(_ARRAY_16) :]
 
 
-def pack_values(rows: Sequence[Sequence[Any]]) -> bytes:
+def pack_values(rows: Sequence[Sequence[object]]) -> bytes:
     """Pack rows that were unpacked before."""
     values = [value for row in rows for value in row]
     header = next(size for count, size in _HEADER_BYTES.items() if len(values) <= count)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 EARLIEST_US, LATEST_US = 0, 4_102_444_800_000_000  # 1970 and 2100
 
@@ -12,7 +11,7 @@ class Conditions:
     """SQL conditions that must all hold, and their parameters."""
 
     clauses: list[str] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
+    parameters: dict[str, object] = field(default_factory=dict)
 
     @property
     def sql(self) -> str:
@@ -23,13 +22,13 @@ class Conditions:
         """Make another that begins as this one, for conditions that only one statement has."""
         return Conditions(list(self.clauses), dict(self.parameters))
 
-    def bind(self, value: Any, kind: str) -> str:
+    def bind(self, value: object, kind: str) -> str:
         """Take a value as a parameter and return its placeholder."""
         name = f"p{len(self.parameters)}"
         self.parameters[name] = value
         return f"{{{name}:{kind}}}"
 
-    def require(self, column: str, operator: str, value: Any, kind: str = "String") -> None:
+    def require(self, column: str, operator: str, value: object, kind: str = "String") -> None:
         """Add `column operator value`. Column and operator are ours, never the caller's."""
         self.clauses.append(f"{column} {operator} {self.bind(value, kind)}")
 

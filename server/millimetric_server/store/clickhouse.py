@@ -5,13 +5,16 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import IOBase
 from pathlib import Path
 from typing import IO, Any, TypeVar
 from urllib.parse import urlsplit
 
 import clickhouse_connect
+from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httpclient import HttpClient
 from urllib3 import Timeout
 
 from millimetric_server.process.folders import make_folder, sync_file_system
@@ -37,7 +40,7 @@ Rows = Sequence[Sequence[Any]]
 Result = TypeVar("Result")
 
 # A server queues small inserts by default and the embedded engine does not: off, so that both behave alike.
-_SETTINGS: dict[str, Any] = {"async_insert": 0}
+_SETTINGS: dict[str, object] = {"async_insert": 0}
 _CONNECT_TIMEOUT_S = 3  # also for the first questions on a connection: a port that only accepts is noticed by them
 # A longer deletion continues in ClickHouse; the statement is sent again and waits for it.
 _WRITE_TIMEOUT_S = 60
@@ -68,7 +71,7 @@ class ClickHouse:
         self.is_current = False  # whether the schema is this version's; callers' reads wait for that
         self._write_timeout_s = write_timeout_s
         self._local = threading.local()
-        self._clients: list[Any] = []
+        self._clients: list[Client] = []
         self._clients_lock = threading.Lock()
         limits = read_limits or ReadLimits()
         self.outage = Outage(limits.timeout_s)
@@ -135,19 +138,20 @@ class ClickHouse:
                     client.close()
             self._clients.clear()
 
-    def command(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> None:
+    def command(self, statement: str, parameters: Mapping[str, object] | None = None, **settings: object) -> None:
         """Run a statement that has no result; one with %FENCE% only while this server may write.
 
         Raises StoreUnavailableError, FencedError.
         """
         statement = statement.replace(PLACE, "1" if self.fence is None else self.fence.condition)
         settings = self._mark() | settings
-        self._call(lambda client: client.command(statement, parameters=parameters, settings=settings))
+        self._call(lambda client: client.command(statement, parameters=dict(parameters or {}), settings=settings))
 
-    def command_at_length(self, statement: str, **settings: Any) -> None:
+    def command_at_length(self, statement: str, **settings: object) -> None:
         """Run a statement that may take hours, such as one that fills a table. Raises StoreUnavailableError."""
 
-        def run(client: Any) -> None:
+        def run(client: Client) -> None:
+            assert isinstance(client, HttpClient)  # noqa: S101 - a server's
             usual = client.timeout
             client.timeout = Timeout(connect=_CONNECT_TIMEOUT_S, read=_LONG_TIMEOUT_S)
             try:
@@ -156,36 +160,39 @@ class ClickHouse:
                 client.timeout = usual
 
         if self.is_embedded:
-            self.command(statement, **settings)
+            self.command(statement, None, **settings)
         else:
             self._call(run)
 
-    def query(self, statement: str, parameters: Mapping[str, Any] | None = None, **settings: Any) -> Rows:
+    def query(self, statement: str, parameters: Mapping[str, object] | None = None, **settings: object) -> Rows:
         """Run a query in this thread and return its rows. Raises StoreUnavailableError."""
-        result = self._call(lambda client: client.query(statement, parameters=parameters, settings=settings))
+        result = self._call(
+            lambda client: client.query(statement, parameters=dict(parameters or {}), settings=settings)
+        )
         rows: Rows = result.result_rows
         return rows
 
-    def read_bytes(self, statement: str, parameters: Mapping[str, Any], format_name: str) -> bytes:
+    def read_bytes(self, statement: str, parameters: Mapping[str, object], format_name: str) -> bytes:
         """Run a query in this thread and return its answer in one of ClickHouse's formats.
 
         Raises StoreUnavailableError.
         """
         # A server would otherwise begin to send, and tell a later failure as text behind the rows.
         settings = {"wait_end_of_query": 1}
-        data: bytes = self._call(
-            lambda client: client.raw_query(statement, parameters=parameters, settings=settings, fmt=format_name)
+        return self._call(
+            lambda client: client.raw_query(statement, parameters=dict(parameters), settings=settings, fmt=format_name)
         )
-        return data
 
-    def copy_stream(self, statement: str, parameters: Mapping[str, Any], format_name: str, file: IO[bytes]) -> None:
+    def copy_stream(self, statement: str, parameters: Mapping[str, object], format_name: str, file: IO[bytes]) -> None:
         """Run a query of a server in this thread and write its answer to a file as it comes.
 
         Raises StoreUnavailableError, NoRoomError.
         """
 
-        def copy(client: Any) -> None:
-            with contextlib.closing(client.raw_stream(statement, parameters=parameters, fmt=format_name)) as answer:
+        def copy(client: Client) -> None:
+            answer = client.raw_stream(statement, parameters=dict(parameters), fmt=format_name)
+            assert isinstance(answer, IOBase)  # noqa: S101 - of a server's client
+            with contextlib.closing(answer):
                 while piece := answer.read(_COPY_BYTES):
                     try:
                         file.write(piece)
@@ -194,7 +201,7 @@ class ClickHouse:
 
         self._call(copy)
 
-    def insert(self, table: str, columns: Mapping[str, str], values: Sequence[Sequence[Any]]) -> None:
+    def insert(self, table: str, columns: Mapping[str, str], values: Sequence[Sequence[object]]) -> None:
         """Insert the values of these columns (name: type). Raises StoreUnavailableError."""
         self._call(
             lambda client: client.insert(
@@ -215,11 +222,13 @@ class ClickHouse:
         is because another server keeps inserts out.
         """
         arguments = block.describe(self.fence)
-        arguments["settings"] = self._mark() | arguments["settings"]
+        settings = self._mark() | arguments.settings
 
-        def insert(client: Any) -> None:
+        def insert(client: Client) -> None:
             try:
-                client.raw_insert(**arguments)
+                client.raw_insert(
+                    arguments.table, arguments.column_names, arguments.insert_block, settings, arguments.format_name
+                )
             except ClickHouseError as error:
                 if (reason := name_row_fault(error)) is not None:
                     raise RowsRefusedError(reason, str(error)) from None
@@ -245,11 +254,11 @@ class ClickHouse:
         except StoreUnavailableError:
             return False
 
-    def _mark(self) -> dict[str, Any]:
+    def _mark(self) -> dict[str, object]:
         """The settings of every statement that writes; a later run finds the statements of this one by its mark."""
         return _SETTINGS if self.fence is None else {**_SETTINGS, "log_comment": self.fence.mark}
 
-    def _call(self, action: Any) -> Any:
+    def _call(self, action: Callable[[Client], Result]) -> Result:
         try:
             result = action(self._client())
         except BaseException as error:
@@ -265,8 +274,8 @@ class ClickHouse:
         self.outage.note(has_answered=True)
         return result
 
-    def _client(self) -> Any:
-        client = getattr(self._local, "client", None)
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._local, "client", None)
         if client is None:
             client = self._local.client = self._connect(self.database)
             with self._clients_lock:
@@ -294,17 +303,18 @@ class ClickHouse:
         """Set how long this thread's connection waits for an answer of a server. Before its first query."""
         self._local.timeout_s = seconds
 
-    def _connect(self, database: str | None) -> Any:
-        options: dict[str, Any] = {"dsn": self.url, "database": database}
+    def _connect(self, database: str | None) -> Client:
         if self.is_embedded:
-            return clickhouse_connect.get_client(**options)
-        client: Any = clickhouse_connect.get_client(
-            **options,
+            return clickhouse_connect.get_client(dsn=self.url, database=database)
+        client = clickhouse_connect.get_client(
+            dsn=self.url,
+            database=database,
             connect_timeout=_CONNECT_TIMEOUT_S,
             send_receive_timeout=_CONNECT_TIMEOUT_S,
             autogenerate_session_id=False,
             query_retries=0,
         )
+        assert isinstance(client, HttpClient)  # noqa: S101 - that is what a URL of a server gives
         client.timeout = Timeout(
             connect=_CONNECT_TIMEOUT_S, read=getattr(self._local, "timeout_s", self._write_timeout_s)
         )
@@ -316,7 +326,7 @@ def _quote(identifier: str) -> str:
 
 
 @contextlib.contextmanager
-def _empty_working_directory() -> Any:
+def _empty_working_directory() -> Iterator[None]:
     before = Path.cwd()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

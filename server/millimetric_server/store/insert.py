@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 from millimetric_server.store.fence import Fence
 from millimetric_server.store.insert_lock import NO_LOCK
@@ -22,7 +22,7 @@ class Insert:
     deduplication_token: str
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Mapping[str, object]:
         """ClickHouse's settings for it."""
         return {
             "insert_deduplicate": 1,
@@ -31,28 +31,28 @@ class Insert:
             "max_partitions_per_insert_block": 0,
         }
 
-    def describe(self, fence: Fence | None) -> dict[str, Any]:
+    def describe(self, fence: Fence | None) -> "InsertArguments":
         """The arguments of the client's `raw_insert`.
 
         Behind a fence the rows pass through a SELECT that checks it, and that nobody keeps inserts out.
         """
         if fence is None:
-            return {
-                "table": self.table,
-                "column_names": self.column_names,
-                "insert_block": self.rows,
-                "fmt": self.format_name,
-                "settings": self.settings,
-            }
+            return InsertArguments(self.table, self.column_names, self.rows, dict(self.settings), self.format_name)
         columns = ", ".join(self.column_names)
         statement = (
             f"INSERT INTO {self.table} ({columns}) SELECT {columns} "
             f"FROM input('{fence.describe_columns(self.column_names)}') WHERE {fence.condition} AND {NO_LOCK} "
             f"FORMAT {self.format_name}\n"
         )
-        return {
-            "table": None,
-            "insert_block": statement.encode() + self.rows,
-            "fmt": self.format_name,
-            "settings": {**self.settings, **_ONE_BLOCK},
-        }
+        settings = {**self.settings, **_ONE_BLOCK}
+        return InsertArguments("", None, statement.encode() + self.rows, settings, self.format_name)
+
+
+class InsertArguments(NamedTuple):
+    """What the client sends: no table and no columns where the block begins with its statement."""
+
+    table: str
+    column_names: Sequence[str] | None
+    insert_block: bytes
+    settings: dict[str, object]
+    format_name: str

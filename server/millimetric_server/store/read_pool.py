@@ -53,7 +53,7 @@ class ReadLimits:
         return self.seconds + _GRACE_S
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """The limits as ClickHouse's settings."""
         return {
             "max_execution_time": self.seconds,
@@ -98,7 +98,7 @@ class ReadPool:
         # One for each query that may have to end: it takes long where ClickHouse does not answer.
         self._killers = ThreadPoolExecutor(room.reads_running + room.exports, "store-kill")
 
-    def run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Future[Rows]":
+    def run(self, statement: str, parameters: Mapping[str, object], cancellation: Cancellation) -> "Future[Rows]":
         """Run a caller's query when its project's turn comes; the parameter `project` names it.
 
         It ends in ClickHouse too when the call is cancelled. The future fails with AppError overloaded when the project
@@ -170,7 +170,7 @@ class ReadPool:
         with self._asked_lock:
             self._asked.pop(promise, None)
 
-    def _run(self, statement: str, parameters: Mapping[str, Any], cancellation: Cancellation) -> "Rows":
+    def _run(self, statement: str, parameters: Mapping[str, object], cancellation: Cancellation) -> "Rows":
         mark, has_ended = str(uuid.uuid4()), threading.Event()
         settings = self._limits.settings | {"log_comment": mark}
         try:

@@ -3,7 +3,6 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -18,7 +17,7 @@ from millimetric_server.cli.tables import open_console
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir")
-def backup(folder: Path, as_json: bool, **flags: Any) -> None:
+def backup(folder: Path, as_json: bool, **flags: object) -> None:
     """Save all data of a running server into FOLDER, as of one moment.
 
     The backup contains the journal, the control database, the secrets and the embedded engine: every event that was
@@ -62,7 +61,7 @@ def backup(folder: Path, as_json: bool, **flags: Any) -> None:
         click.echo("The control database is PostgreSQL and not included: save it with pg_dump.", err=True)
 
 
-def describe(manifest: Manifest) -> dict[str, Any]:
+def describe(manifest: Manifest) -> dict[str, object]:
     """A manifest without its list of files."""
     return {
         "taken_at": manifest.taken_at,

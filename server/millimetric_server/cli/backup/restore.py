@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -17,7 +16,7 @@ from millimetric_server.process.folder_lock import FolderError, lock_server_fold
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir", "clickhouse_url", "database_url")
-def restore(folder: Path, as_json: bool, **flags: Any) -> None:
+def restore(folder: Path, as_json: bool, **flags: object) -> None:
     """Restore the backup in FOLDER into an empty data folder, from which a server can be started.
 
     Each file is compared with its hash in the backup; a damaged backup restores nothing. No server may run on the

@@ -5,7 +5,6 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import click
 from rich.table import Table
@@ -54,7 +53,7 @@ _STYLES = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "bold red"
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options(*SERVER_FLAGS)
-def doctor(as_json: bool, **flags: Any) -> None:
+def doctor(as_json: bool, **flags: object) -> None:
     """Check settings, disk, ports, databases and ClickHouse, and say how to fix problems.
 
     Pass the same flags and environment as to the server. It changes nothing and may run while the server runs.
@@ -77,7 +76,7 @@ def doctor(as_json: bool, **flags: Any) -> None:
         raise SystemExit(1)
 
 
-def examine(flags: dict[str, Any]) -> list[Finding]:
+def examine(flags: dict[str, object]) -> list[Finding]:
     """Run all checks; where the settings can't be read, that is the only finding."""
     try:
         settings = load_settings(os.environ, flags)

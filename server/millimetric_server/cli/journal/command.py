@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import click
 
@@ -37,7 +36,7 @@ journal.add_command(retry_dead_letters)
 @journal.command("status")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options("data_dir")
-def show_status(as_json: bool, **flags: Any) -> None:
+def show_status(as_json: bool, **flags: object) -> None:
     """Show what became of all events, by project.
 
     Received events are the sum of all the others. Stored events are in ClickHouse, duplicates were already there,
@@ -66,7 +65,7 @@ def show_status(as_json: bool, **flags: Any) -> None:
 @click.option("--full", is_flag=True, help="Add ClickHouse's message and all fields; they may be personal data.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array with all fields and nothing else.")
 @setting_options(*CONTROL_FLAGS)
-def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool, **flags: Any) -> None:
+def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool, **flags: object) -> None:
     """List the events that ClickHouse refused, and why, oldest first.
 
     The reason is ClickHouse's own name for it. Only an event's name and id are shown; --full and --json show all of
@@ -95,7 +94,7 @@ def list_dead_letters(project: str | None, limit: int, full: bool, as_json: bool
         click.echo("Once the cause is fixed, retry them: millimetric journal retry --all")
 
 
-def _describe_status(status: JournalStatus) -> dict[str, Any]:
+def _describe_status(status: JournalStatus) -> dict[str, object]:
     return {
         "projects": [
             {
@@ -196,7 +195,7 @@ def _show_contents(letters: Sequence[DeadLetter]) -> None:
             click.echo(f"  {json.dumps(row, ensure_ascii=False)}")
 
 
-def _describe_letter(letter: DeadLetter) -> dict[str, Any]:
+def _describe_letter(letter: DeadLetter) -> dict[str, object]:
     return {
         "dead_letter_id": letter.dead_letter_id,
         "project_id": letter.project_id,

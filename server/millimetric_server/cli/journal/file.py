@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -14,12 +13,12 @@ from millimetric_server.journal.port import OperatorJournal
 from millimetric_server.journal.sqlite.operator_journal import open_operator_journal
 
 
-def find_journal(flags: dict[str, Any]) -> Path:
+def find_journal(flags: dict[str, object]) -> Path:
     """The journal of the data folder that these flags and the environment name."""
     return read_settings(**flags).data_path / "journal.db"
 
 
-def find_project(flags: dict[str, Any], project: str | None) -> str:
+def find_project(flags: dict[str, object], project: str | None) -> str:
     """The id of the project with this name or id; empty where none is asked for."""
     if project is None:
         return ""

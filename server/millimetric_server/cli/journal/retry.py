@@ -4,7 +4,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -35,7 +34,7 @@ class _Outcome:
 @click.option("--wait/--no-wait", "waits", default=True, help="Wait up to 10 seconds for the outcome.")
 @setting_options(*CONTROL_FLAGS)
 def retry_dead_letters(
-    dead_letter_ids: tuple[int, ...], project: str | None, is_all: bool, waits: bool, **flags: Any
+    dead_letter_ids: tuple[int, ...], project: str | None, is_all: bool, waits: bool, **flags: object
 ) -> None:
     """Retry dead letters: by ID, by project, or all.
 

@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import msgspec
 
@@ -135,7 +135,7 @@ def _describe(row: Row, reason: str, violations: Sequence[Violation]) -> bytes:
     fields: dict[str, list[str]] = {}
     for one in violations:
         fields.setdefault(one.field, []).append(one.message)
-    told: dict[str, Any] = {"line": row.line, "reason": reason, "fields": fields, "row": row.content}
+    told: dict[str, object] = {"line": row.line, "reason": reason, "fields": fields, "row": row.content}
     return msgspec.json.encode(told) + b"\n"
 
 

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import click
 
@@ -15,7 +14,7 @@ from millimetric_server.server_secrets import load_secrets
 
 
 @contextlib.contextmanager
-def open_control(flags: dict[str, Any]) -> Iterator[tuple[ControlStore, Settings]]:
+def open_control(flags: dict[str, object]) -> Iterator[tuple[ControlStore, Settings]]:
     """Open the control plane that these flags and the environment name; its failures become sentences."""
     settings = read_settings(**flags)
     with tell_planned_errors(), contextlib.closing(open_control_store(settings.resolved_database_url)) as store:

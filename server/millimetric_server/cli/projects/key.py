@@ -1,7 +1,6 @@
 """`millimetric key`: the credentials of callers."""
 
 import json
-from typing import Any
 
 import click
 
@@ -35,7 +34,7 @@ def key() -> None:
 @click.option("--label", default="", metavar="TEXT", help="What the key is for; shown in the list.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options(*CONTROL_FLAGS)
-def create_key(project: str | None, kind: str, environment: str, label: str, as_json: bool, **flags: Any) -> None:
+def create_key(project: str | None, kind: str, environment: str, label: str, as_json: bool, **flags: object) -> None:
     """Create a key and print it. It can't be shown again.
 
     \b
@@ -60,7 +59,7 @@ def create_key(project: str | None, kind: str, environment: str, label: str, as_
 )
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array and nothing else.")
 @setting_options(*CONTROL_FLAGS)
-def list_keys(project: str | None, as_json: bool, **flags: Any) -> None:
+def list_keys(project: str | None, as_json: bool, **flags: object) -> None:
     """List a project's keys, including revoked ones. Only a key's owner knows its secret.
 
     \b
@@ -90,7 +89,7 @@ def list_keys(project: str | None, as_json: bool, **flags: Any) -> None:
 @key.command("revoke")
 @click.argument("prefix")
 @setting_options(*CONTROL_FLAGS)
-def revoke_key(prefix: str, **flags: Any) -> None:
+def revoke_key(prefix: str, **flags: object) -> None:
     """Revoke the key with this PREFIX, permanently.
 
     The prefix is the 8 hex digits between a key's second and third underscore; `key list` shows it. Servers
@@ -105,7 +104,7 @@ def revoke_key(prefix: str, **flags: Any) -> None:
     click.echo(f"Revoked {revoked.kind.value}_{revoked.environment.value}_{revoked.prefix}_…")
 
 
-def _describe(one: Key) -> dict[str, Any]:
+def _describe(one: Key) -> dict[str, object]:
     return {
         "prefix": one.prefix,
         "kind": one.kind.value,

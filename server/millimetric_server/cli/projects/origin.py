@@ -1,7 +1,5 @@
 """`millimetric origin`: the web pages that may use a project's public key."""
 
-from typing import Any
-
 import click
 
 from millimetric_server.cli.projects.control import open_control
@@ -23,7 +21,7 @@ def origin() -> None:
 @click.argument("url")
 @_project_option
 @setting_options(*CONTROL_FLAGS)
-def add_origin(url: str, project: str, **flags: Any) -> None:
+def add_origin(url: str, project: str, **flags: object) -> None:
     """Allow the origin URL; it may be allowed already.
 
     \b
@@ -38,7 +36,7 @@ def add_origin(url: str, project: str, **flags: Any) -> None:
 @click.argument("url")
 @_project_option
 @setting_options(*CONTROL_FLAGS)
-def remove_origin(url: str, project: str, **flags: Any) -> None:
+def remove_origin(url: str, project: str, **flags: object) -> None:
     """Remove the origin URL from the project's list.
 
     \b
@@ -52,7 +50,7 @@ def remove_origin(url: str, project: str, **flags: Any) -> None:
 @origin.command("list")
 @_project_option
 @setting_options(*CONTROL_FLAGS)
-def list_origins(project: str, **flags: Any) -> None:
+def list_origins(project: str, **flags: object) -> None:
     """List the project's origins, one per line.
 
     \b

@@ -1,7 +1,6 @@
 """`millimetric project`: the tenants of a server."""
 
 import json
-from typing import Any
 
 import click
 from rich.panel import Panel
@@ -41,7 +40,7 @@ project.add_command(update_project)
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @setting_options(*CONTROL_FLAGS)
-def create_project(name: str, origins: tuple[str, ...], as_json: bool, **flags: Any) -> None:
+def create_project(name: str, origins: tuple[str, ...], as_json: bool, **flags: object) -> None:
     """Create a project and print its three keys.
 
     The keys can't be shown again, because only a hash of them is stored. They work at once in every running server.
@@ -64,7 +63,7 @@ def create_project(name: str, origins: tuple[str, ...], as_json: bool, **flags: 
 @project.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array and nothing else.")
 @setting_options(*CONTROL_FLAGS)
-def list_projects(as_json: bool, **flags: Any) -> None:
+def list_projects(as_json: bool, **flags: object) -> None:
     """List all projects, oldest first.
 
     \b
@@ -117,7 +116,7 @@ def _show(made: Project, texts: dict[str, str]) -> None:
     open_console().print(Panel(Text(f"{notice}\n\n{uses}"), expand=False))
 
 
-def _describe(one: Project) -> dict[str, Any]:
+def _describe(one: Project) -> dict[str, object]:
     return {
         "project_id": one.project_id,
         "name": one.name,

@@ -1,7 +1,6 @@
 """`millimetric project update`: the rules that apply to a project's events."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import click
 
@@ -27,7 +26,7 @@ _DEFAULT = "default"
 )
 @setting_options(*CONTROL_FLAGS)
 def update_project(
-    name: str, rule_set: str | None, retention_days: int | None, rate_limits: str | None, **flags: Any
+    name: str, rule_set: str | None, retention_days: int | None, rate_limits: str | None, **flags: object
 ) -> None:
     """Change the settings of the project NAME (or its id) and show them; without options, only show them.
 

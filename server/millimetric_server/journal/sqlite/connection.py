@@ -40,7 +40,7 @@ class Reader:
         self._connection = connect(path)
         self._lock = threading.Lock()
 
-    def fetch(self, statement: str, parameters: Sequence[Any] = ()) -> list[Row]:
+    def fetch(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
         """Run one statement and return its rows."""
         with self._lock:
             return self._connection.execute(statement, parameters).fetchall()

@@ -114,7 +114,7 @@ class SqliteErasures:
 
         self._writer.transact(update).result()
 
-    def _select(self, condition: str, parameters: Sequence[Any] = ()) -> list[Erasure]:
+    def _select(self, condition: str, parameters: Sequence[object] = ()) -> list[Erasure]:
         statement = f"SELECT {_COLUMNS} FROM erasures WHERE {condition} ORDER BY requested_at"
         return [_make(row) for row in self._reader.fetch(statement, parameters)]
 
