@@ -16,7 +16,14 @@ import httpx
 import pytest
 
 from integration.reads import bearer, count_everywhere, wait_for_reads
+from integration.stores import make_row, open_engine
+from millimetric_server.enrich.event_row import EventRow
+from millimetric_server.journal.blocks import Block, Leadership
+from millimetric_server.journal.entries import Entry, EntryId
+from millimetric_server.journal.packed_rows import pack_row
+from millimetric_server.loading.block_insert import BlockInserter
 from millimetric_server.store.clickhouse import ClickHouse
+from millimetric_server.store.faults import FencedError
 from support.clickhouse_server import ClickHouseServer
 from support.crashing_server import Crash
 from support.server_process import ProjectKeys, ServerProcess, fast_folder
@@ -116,6 +123,24 @@ def test_a_fenced_server_is_unready_and_acknowledges_nothing(environ: dict[str, 
             assert again.process is not None
             assert again.process.wait(120) == 1  # a supervisor that restarts it starts no duel
             assert again.log.count("The server ended: another process has claimed the journal") == 2
+
+
+def test_a_block_that_another_process_has_stored_is_not_taken_for_ones_own(
+    clickhouse_server: ClickHouseServer, environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Its answer was lost, so its rows are looked up, and they are there: but by whose hand?"""
+    row = make_row(event_id="one")
+    entry = Entry(EntryId("1"), row.project_id, 1, len(EventRow.__struct_fields__), pack_row(row))
+    block = Block("token", [entry], was_sent=True)
+    with open_engine(tmp_path, clickhouse_server.url, environ["MILLIMETRIC_CLICKHOUSE_DATABASE"]) as engine:
+        engine.append(row)
+        inserter, lead = BlockInserter(engine.journal, engine.store), Leadership("test", "epoch")
+        assert inserter.insert(lead, block).stored == {row.project_id: 1}
+        assert engine.store.fence is not None
+        claim = f"('{engine.store.fence.server_id}', '9999999999 another')"
+        engine.store.command(f"INSERT INTO server_fences (server_id, claim) VALUES {claim}")
+        with pytest.raises(FencedError):
+            inserter.insert(lead, block)
 
 
 def test_a_server_goes_on_after_a_crash_and_after_its_folder_moved(environ: dict[str, str]) -> None:

@@ -64,7 +64,7 @@ def claim_fence(store: "ClickHouse", journal: Journal) -> Fence:
     identity = journal.identity
     if not _SERVER_ID.fullmatch(identity.server_id):
         raise ValueError("the journal's identity can't be read")
-    ((newest,),) = store.query(read_statement("fence.newest"), {"server": identity.server_id})
+    newest = _find_newest_claim(store, identity.server_id)
     if not identity.continues(newest):
         raise FencedError
     number = max(_read_number(newest), _read_number(identity.claim)) + 1
@@ -82,6 +82,11 @@ def claim_fence(store: "ClickHouse", journal: Journal) -> Fence:
     return fence
 
 
+def _find_newest_claim(store: "ClickHouse", server_id: str) -> str:
+    ((newest,),) = store.query(read_statement("fence.newest"), {"server": server_id})
+    return str(newest)
+
+
 def _read_number(claim: str) -> int:
     return int(claim.partition(" ")[0] or 0)
 
@@ -89,9 +94,12 @@ def _read_number(claim: str) -> int:
 def end_own_inserts(store: "ClickHouse", fence: Fence) -> None:
     """End inserts of this run whose answers were lost, before it is looked up what they stored.
 
-    For the loader's thread, which has none running then. Raises StoreUnavailableError.
+    For the loader's thread, which has none running then. Raises StoreUnavailableError; FencedError if there is a newer
+    claim, since rows that are found then may be another process's.
     """
     _end_statements(store, "fence.own_inserts", "fence.end_own_inserts", {"mark": fence.mark})
+    if _find_newest_claim(store, fence.server_id) != fence.claim:
+        raise FencedError
 
 
 def _end_earlier_runs(store: "ClickHouse", fence: Fence) -> None:
