@@ -1,5 +1,6 @@
 """An HTTP client that decides itself when it sends what: half a request, a body that never ends, two at once."""
 
+import select
 import socket
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -60,6 +61,10 @@ class SlowClient:
             self._receive()
         body, self._rest = self._rest[:size], self._rest[size:]
         return RawAnswer(int(first.split()[1]), headers, body)
+
+    def is_answered(self) -> bool:
+        """Tell whether the server has sent something, or closed the connection."""
+        return bool(self._rest or select.select([self._socket], [], [], 0)[0])
 
     def is_closed_by_server(self) -> bool:
         """Wait for the server to close the connection; False if it sends something, TimeoutError if it does not."""
