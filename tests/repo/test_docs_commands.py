@@ -21,7 +21,7 @@ def test_the_table_of_commands_lists_them_all() -> None:
 
 @pytest.mark.parametrize("path", list_documents())
 def test_commands_and_flags_that_a_document_names_exist(path: str) -> None:
-    groups = {name for name, command in main.commands.items() if isinstance(command, click.Group)}
+    groups = {name for name, command in _list_members(main) if isinstance(command, click.Group)}
     known = {" ".join(words): command for words, command in _list_commands(main)}
     for line in _NAMED.findall(read_doc(path)):
         words = line.split()
@@ -34,8 +34,17 @@ def test_commands_and_flags_that_a_document_names_exist(path: str) -> None:
 
 
 def _list_commands(group: click.Group) -> Iterator[tuple[tuple[str, ...], click.Command]]:
-    for name, command in group.commands.items():
+    for name, command in _list_members(group):
         if isinstance(command, click.Group):
             yield from (((name, *rest), found) for rest, found in _list_commands(command))
         else:
             yield (name,), command
+
+
+def _list_members(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        assert command.name == name
+        yield name, command

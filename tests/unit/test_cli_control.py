@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -174,8 +175,11 @@ def test_every_command_and_option_has_help_with_an_example(run: Run, command: st
     output = run(*command.split(), "--help").stdout
     assert "xample" in output or "To begin" in output
     assert "  millimetric " in output
-    group = main
+    found: click.Command = main
     for name in command.split():
-        group = group.commands[name]  # type: ignore[attr-defined, assignment]
-    for parameter in group.params:
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), name)
+        assert inner is not None
+        found = inner
+    for parameter in found.params:
         assert parameter.param_type_name == "argument" or parameter.help, parameter  # type: ignore[attr-defined]
