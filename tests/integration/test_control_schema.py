@@ -4,11 +4,11 @@ import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import alembic.command
 import pytest
 from alembic.autogenerate import compare_metadata
-from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, insert, inspect, text
 from sqlalchemy.engine import Engine
@@ -37,17 +37,43 @@ def engine(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+def run_steps(connection: Connection) -> None:
+    schema.run_steps(connection, None)
+
+
 def read_version(connection: Connection) -> str:
     (version,) = connection.execute(text("SELECT version_num FROM alembic_version")).scalars()
     return str(version)
 
 
-def test_the_steps_make_the_tables_that_the_code_works_with(engine: Engine) -> None:
+@pytest.fixture(params=["as they are now", "by steps"])
+def made(request: pytest.FixtureRequest, engine: Engine) -> Engine:
+    """A new database: what a start makes, and what the steps of all versions lead to."""
+    if request.param == "by steps":
+        with engine.begin() as connection:
+            run_steps(connection)
     Database(engine).create_tables()
-    with engine.connect() as connection:
+    return engine
+
+
+def test_the_steps_make_the_tables_that_the_code_works_with(made: Engine) -> None:
+    with made.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
         assert read_version(connection) == schema.NEWEST
+
+
+def test_a_new_database_is_what_the_steps_lead_to(tmp_path: Path) -> None:
+    """To the letter, so with its checks, which alembic's comparison leaves out."""
+    found = []
+    for make in (schema.migrate, run_steps):
+        engine = open_engine(f"sqlite:///{tmp_path}/{len(found)}.db")
+        with engine.begin() as connection:
+            make(connection)
+            statements = connection.execute(text("SELECT name, sql FROM sqlite_master")).all()
+        engine.dispose()
+        found.append({name: " ".join((sql or "").split()) for name, sql in statements})
+    assert found[0] == found[1]
 
 
 def test_a_database_from_before_the_schema_had_versions_keeps_its_rows(url: str, engine: Engine) -> None:
@@ -74,16 +100,18 @@ def test_a_database_of_a_newer_version_is_refused_and_stays_as_it_is(url: str, e
         assert read_version(connection) == "9999"
 
 
-def test_a_step_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_steps = alembic.command.upgrade
+@pytest.mark.parametrize("owner", [schema, alembic.command], ids=["as they are now", "by steps"])
+def test_a_change_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch, owner: Any) -> None:
+    name, change = ("_make_newest", schema.migrate) if owner is schema else ("upgrade", run_steps)
+    make = getattr(owner, name)
 
-    def fail_afterwards(config: Config, revision: str) -> None:
-        run_steps(config, revision)
+    def fail_afterwards(*arguments: Any) -> None:
+        make(*arguments)
         raise RuntimeError("the machine goes away")
 
-    monkeypatch.setattr(alembic.command, "upgrade", fail_afterwards)
-    with pytest.raises(RuntimeError):
-        Database(engine).create_tables()
+    monkeypatch.setattr(owner, name, fail_afterwards)
+    with pytest.raises(RuntimeError), Database(engine)._writer.begin() as connection:
+        change(connection)
     with engine.connect() as connection:
         assert inspect(connection).get_table_names() == []
     monkeypatch.undo()
