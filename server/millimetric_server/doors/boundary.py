@@ -21,9 +21,8 @@ from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.failures import translate
 from millimetric_server.doors.metrics import count_request
 from millimetric_server.enrich.privacy import client_ip
-from millimetric_server.guards import admit
-from millimetric_server.guards.project import choose_project
-from millimetric_server.guards.rate_limit import check_rate
+from millimetric_server.guards.caller import admit
+from millimetric_server.guards.request import check_rate, choose_project
 from millimetric_server.journal.owed import Owed
 from millimetric_server.process.summed_log import SummedLog
 from millimetric_server.reads.exports import ExportReader
@@ -140,15 +139,6 @@ def flush_log() -> None:
         summed.flush()
 
 
-async def check_caller(call: Call, deps: DoorDeps) -> AppError | None:
-    """Check who calls, before a message is looked at; returns why the call is refused."""
-    try:
-        await admit(call, deps.guards)
-    except AppError as error:
-        return error
-    return None
-
-
 def charge_refusal(call: Call, error: AppError, deps: DoorDeps) -> AppError:
     """Charge a refused call to its caller's bucket of refused calls; returns the error for its caller."""
     is_own_fault = error.failure.code in _OWN_FAULTS or error.reason is Reason.PAYLOAD_TOO_LARGE
@@ -170,18 +160,15 @@ def make_refused_too_often(wait_s: float) -> AppError:
     return AppError(Reason.RATE_LIMITED, message, retry_after_s=wait_s)
 
 
-def may_be_large(headers: Mapping[str, str]) -> bool:
-    """Tell from its headers whether a body may need more work than that of an ordinary call."""
-    length = headers.get("content-length", "")
-    return "content-encoding" in headers or not length.isdecimal() or int(length) > SMALL_BYTES
-
-
 async def refuse_early(call: Call, deps: DoorDeps) -> AppError | None:
     """Check who calls by the headers alone, before the body is read or unpacked; returns why the call is refused."""
-    error = await wait_async(check_caller(call, deps), call)
-    if error is not None:
+    try:
+        await wait_async(admit(call, deps.guards), call)
+    except AppError as error:
         return refuse(call, charge_refusal(call, error, deps))
-    if may_be_large(call.headers) and deps.refusals.is_exhausted(call.key.prefix, find_address(call, deps)):
+    length = call.headers.get("content-length", "")
+    may_be_large = "content-encoding" in call.headers or not length.isdecimal() or int(length) > SMALL_BYTES
+    if may_be_large and deps.refusals.is_exhausted(call.key.prefix, find_address(call, deps)):
         return refuse(call, make_refused_too_often(1.0))
     return None
 

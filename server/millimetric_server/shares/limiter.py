@@ -29,7 +29,8 @@ class Limiter:
         limit = self._find_limit(project, name)
         if limit is None:
             return 0.0
-        result = self._throttle(limit).limit(f"{project.project_id}/{name}", cost=cost)
+        throttle = self._throttles.get(limit) or self._add_throttle(limit)
+        result = throttle.limit(f"{project.project_id}/{name}", cost=cost)
         return max(float(result.state.retry_after), 0.001) if result.limited else 0.0
 
     def read_burst(self, project: Project, name: str) -> int | None:
@@ -42,12 +43,9 @@ class Limiter:
             return project.rate_limits[name]
         return self._limits.get(name)
 
-    def _throttle(self, limit: RateLimit) -> Throttled:
-        throttle = self._throttles.get(limit)
-        if throttle is None:
-            rate = Fraction(limit.rate_per_s).limit_denominator(_PERIOD_MAX_S)  # whole tokens in whole seconds
-            quota = Quota(Rate(timedelta(seconds=rate.denominator), max(rate.numerator, 1)), limit.burst)
-            throttle = self._throttles[limit] = Throttled(
-                using=RateLimiterType.GCRA.value, quota=quota, store=self._store
-            )
+    def _add_throttle(self, limit: RateLimit) -> Throttled:
+        rate = Fraction(limit.rate_per_s).limit_denominator(_PERIOD_MAX_S)  # whole tokens in whole seconds
+        quota = Quota(Rate(timedelta(seconds=rate.denominator), max(rate.numerator, 1)), limit.burst)
+        throttle = Throttled(using=RateLimiterType.GCRA.value, quota=quota, store=self._store)
+        self._throttles[limit] = throttle
         return throttle

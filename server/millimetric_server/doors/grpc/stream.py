@@ -15,7 +15,6 @@ from millimetric_server.api.messages import Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
     carry_out,
-    check_caller,
     count_call,
     is_backpressure,
     make_internal_error,
@@ -26,6 +25,7 @@ from millimetric_server.doors.codecs.proto import encode_proto
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, make_call, refuse
 from millimetric_server.doors.grpc.ending import CallsInWork
+from millimetric_server.guards.caller import admit
 
 log = logging.getLogger(__name__)
 
@@ -104,11 +104,12 @@ class Streams:
             error: AppError | None = None
             try:
                 with self._work.one():
-                    error = wait_blocking(check_caller(call, self._deps)) or self._enter(call, inbox)
+                    wait_blocking(admit(call, self._deps.guards))
+                    error = self._enter(call, inbox)
                     if error is None:
                         error = yield from self._answer_groups(call, rpc, inbox, bodies, context)
-            except AppError as ending:
-                error = ending
+            except AppError as refusal:  # of the guards, or of a door that is ending
+                error = refusal
             except Exception:
                 log.exception("%s over grpc: internal error [%s]", rpc.name, call.request_id)
                 error = make_internal_error(call.request_id)

@@ -11,7 +11,6 @@ from millimetric_server.api.errors import AppError
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
     charge_refusal,
-    check_caller,
     make_internal_error,
     refuse,
     run,
@@ -24,6 +23,7 @@ from millimetric_server.doors.grpc.call import refuse as end
 from millimetric_server.doors.grpc.ending import CallsInWork
 from millimetric_server.doors.grpc.pool import Admitted
 from millimetric_server.doors.metrics import count_request
+from millimetric_server.guards.caller import admit
 
 log = logging.getLogger(__name__)
 
@@ -41,9 +41,10 @@ class Doorkeeper:
     def admit(self, context: grpc.ServicerContext) -> Call:
         """Check key, scope and origin. Raises AppError."""
         call = make_call(self._rpc, context, self._deps)
-        error = wait_blocking(check_caller(call, self._deps))
-        if error is not None:
-            raise refuse(call, charge_refusal(call, error, self._deps))
+        try:
+            wait_blocking(admit(call, self._deps.guards))
+        except AppError as error:
+            raise refuse(call, charge_refusal(call, error, self._deps)) from None
         return call
 
     def note_refusal(self, error: AppError) -> None:

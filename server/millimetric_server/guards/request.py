@@ -1,6 +1,6 @@
-"""Which project a request is for: its key's own, or the one that an account key names."""
+"""What a decoded request is for, and what it may cost: its project, and the rate limit of the project's calls."""
 
-from millimetric_server.api.call import Call
+from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import AppError, Reason, invalid_params
 from millimetric_server.api.pending import Pending
 from millimetric_server.control.misses import Sought, SoughtKind
@@ -31,3 +31,12 @@ async def _find_project(call: Call, named: str, deps: GuardDeps) -> Project:
     if project is None or project.account_id != call.key.account_id:
         raise AppError(Reason.NOT_FOUND, "the account has no such project")
     return project
+
+
+def check_rate(call: Call, deps: GuardDeps) -> None:
+    """Raise AppError rate_limited, with the seconds to wait. A stream pays for each event."""
+    if not call.rpc.limit:
+        return
+    cost = call.owed.unsettled if call.rpc.streaming is Streaming.BIDI else 1
+    if wait_s := deps.limiter.take(call.project, call.rpc.limit, cost):
+        raise AppError(Reason.RATE_LIMITED, f"too many calls of {call.rpc.name}; try again later", retry_after_s=wait_s)
