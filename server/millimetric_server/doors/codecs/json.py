@@ -67,17 +67,14 @@ class JsonDecoder:
                 return _decode_batch(body or b"{}")
             if body.count(b",") > _COMMAS_MAX and self._has_lists:
                 raise invalid_payload((Violation("body", f"must contain at most {_COMMAS_MAX} values"),))
-            return self._decode_single(body or b"{}")
+            try:
+                message: Message = self._decoder.decode(body or b"{}")
+            except msgspec.ValidationError:  # most calls are written as we would write them, and are spared this
+                message = self._decoder.decode(write_plainly(body or b"{}", self._request))
         except msgspec.ValidationError as error:
             raise invalid_payload((_locate(error),)) from None
         except _MALFORMED:
             raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
-
-    def _decode_single(self, body: bytes) -> Message:
-        try:
-            message: Message = self._decoder.decode(body)
-        except msgspec.ValidationError:  # most calls are written as we would write them, and are spared this
-            message = self._decoder.decode(write_plainly(body, self._request))
         return message
 
 

@@ -79,7 +79,9 @@ def decode_proto(request: type[Message], body: bytes) -> Message:
     Raises AppError invalid_payload; for a field without meaning, of what REST has in a query string, invalid_params.
     """
     try:
-        return _decode(request, body)
+        if len(body) > _SMALL_BYTES:
+            return _decode_large(request, body)
+        message: Message = _make_reader(request)(find_proto_class(request).FromString(body))
     except FieldError as error:
         if _is_asked_by_query(request):
             raise invalid_params(error.violation.field, error.violation.message) from None
@@ -87,6 +89,7 @@ def decode_proto(request: type[Message], body: bytes) -> Message:
     except (DecodeError, UnicodeError, ValueError) as error:
         text = "must be the protobuf message of this method, its strings in UTF-8"
         raise invalid_payload((Violation("body", text),)) from error
+    return message
 
 
 @functools.cache
@@ -98,14 +101,13 @@ def _is_asked_by_query(request: type[Message]) -> bool:
     return any(rule is not None and rule.verb == "GET" for rule in rules)
 
 
-def _decode(request: type[Message], body: bytes) -> Message:
-    described = find_proto_class(request).DESCRIPTOR
+def _decode_large(request: type[Message], body: bytes) -> Message:
+    described, wire = find_proto_class(request).DESCRIPTOR, WireReader()
     field = described.fields_by_name.get("events") or described.fields_by_name.get("event")
-    if len(body) <= _SMALL_BYTES or field is None or field.message_type is None:
-        return _decode_whole(request, body, WireReader())
-    wire = WireReader()
+    if field is None or field.message_type is None:
+        return _decode_counted(request, body, wire)
     rest, events = _cut_events(body, field.number, wire)
-    message = _decode_whole(request, rest, wire)
+    message = _decode_counted(request, rest, wire)
     if field.name == "events":
         message.events = [_decode_event(event, wire) for event in events]  # type: ignore[attr-defined]
     elif events:
@@ -113,7 +115,7 @@ def _decode(request: type[Message], body: bytes) -> Message:
     return message
 
 
-def _decode_whole(request: type[Message], body: bytes, wire: WireReader) -> Message:
+def _decode_counted(request: type[Message], body: bytes, wire: WireReader) -> Message:
     proto_class = find_proto_class(request)
     if len(body) > _SMALL_BYTES:
         wire.check(body, proto_class.DESCRIPTOR)
@@ -137,7 +139,7 @@ def _cut_events(body: bytes, number: int, wire: WireReader) -> tuple[bytes, list
 def _decode_event(body: bytes, wire: WireReader) -> Event:
     """Decode one of several events. One that is too large has its own outcome; one that is no protobuf has not."""
     try:
-        return _decode_whole(Event, body, wire)  # type: ignore[return-value]
+        return _decode_counted(Event, body, wire)  # type: ignore[return-value]
     except (AppError, FieldError) as error:
         return _make_undecodable(error)
 
