@@ -28,9 +28,9 @@ from millimetric_server.api.messages import (
     TrackStreamRequest,
     TrackStreamResponse,
 )
-from millimetric_server.api.rpc import AnyRpc, BidiRpc, ServerStreamRpc, UnaryRpc, count_one
+from millimetric_server.api.rpc import AnyRpc, BidiRpc, ServerStreamRpc, UnaryRpc
 from millimetric_server.control.records import KeyKind
-from millimetric_server.ingest.batch import batch, check_batch, count_batch
+from millimetric_server.ingest.batch import batch, check_batch
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.explain import check_explain, explain
 from millimetric_server.ingest.identify import check_identify, identify
@@ -59,11 +59,11 @@ def make_rpcs(ingest: IngestDeps, privacy: PrivacyDeps, reads: ReadDeps) -> tupl
     # fmt: off
     rpcs = (
         UnaryRpc(_INGEST, "Track", _WRITERS, TrackRequest, TrackResponse, check_track, track, ingest,
-                 http_status=202, limit="track", count=count_one),
+                 http_status=202, limit="track", count=lambda _request: 1),
         UnaryRpc(_INGEST, "Batch", _WRITERS, BatchRequest, BatchResponse, check_batch, batch, ingest,
-                 http_status=202, limit="batch", count=count_batch),
+                 http_status=202, limit="batch", count=lambda request: len(request.events)),
         UnaryRpc(_INGEST, "Identify", _WRITERS, IdentifyRequest, IdentifyResponse, check_identify, identify, ingest,
-                 limit="identify", count=count_one),
+                 limit="identify", count=lambda _request: 1),
         BidiRpc(_INGEST, "TrackStream", _WRITERS, TrackStreamRequest, TrackStreamResponse, check_track_stream,
                 track_stream, ingest, limit="track_stream", count=len),
         UnaryRpc(_PRIVACY, "Forget", _OWNER, ForgetRequest, ForgetResponse, check_forget, forget, privacy),

@@ -15,7 +15,7 @@ from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason, Violation, invalid_payload
 from millimetric_server.api.messages import TrackRequest, TrackResponse
 from millimetric_server.api.pending import Pending, PendingCoroutine
-from millimetric_server.api.rpc import UnaryRpc, count_one
+from millimetric_server.api.rpc import UnaryRpc
 from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import KeyKind, RateLimit
 from millimetric_server.control.store import ControlStore, open_control_store
@@ -77,7 +77,9 @@ def _fail_to_decode() -> TrackRequest:
 def _make_rpc(
     handler: Handler = _answer, check: Callable[[TrackRequest, Call], TrackRequest] = _accept
 ) -> UnaryRpc[TrackRequest, TrackRequest, TrackResponse, None]:
-    return UnaryRpc("IngestService", "Track", _SCOPE, *_MESSAGES, check, handler, None, limit="track", count=count_one)
+    return UnaryRpc(
+        "IngestService", "Track", _SCOPE, *_MESSAGES, check, handler, None, limit="track", count=lambda _request: 1
+    )
 
 
 @dataclass

@@ -48,13 +48,9 @@ class Call:
     request_id: str
 
     key: Key = field(init=False)
+    owner: str = field(init=False)  # to whose share the call counts: its project, for account keys the account
     project: Project = field(init=False)
     admitted_revision: Revision | None = None  # the directory's, when key, scope and origin were checked
     owed: Owed = field(init=False)  # once the message is decoded
     body_bytes: int = 0  # of a large body that was decoded: a refused call pays for it
     cancellation: Cancellation = field(default_factory=Cancellation)  # the door cancels when the caller is gone
-
-    @property
-    def owner(self) -> str:
-        """The project, or for account keys the account, to whose share an authenticated call counts."""
-        return self.key.project_id or self.key.account_id

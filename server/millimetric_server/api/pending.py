@@ -2,6 +2,7 @@
 
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -9,13 +10,11 @@ Result = TypeVar("Result")
 PendingCoroutine = Coroutine["Future[object]", object, Result]
 
 
+@dataclass(slots=True, eq=False)
 class Pending(Generic[Result]):
     """A future of a worker's thread that an `async def` awaits; its driver waits, by blocking or on an event loop."""
 
-    __slots__ = ("_future",)
-
-    def __init__(self, future: "Future[Result]") -> None:
-        self._future = future
+    _future: "Future[Result]"
 
     def __await__(self) -> Generator["Future[Result]", Result, Result]:
         """Hand the future to the driver; returns the result that it sends, or raises what it throws."""

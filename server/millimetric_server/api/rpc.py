@@ -16,16 +16,6 @@ RequestMessage = TypeVar("RequestMessage", bound=Message)
 ResponseMessage = TypeVar("ResponseMessage", bound=Message)
 
 
-def count_nothing(_request: object) -> int:
-    """The events that a request brings which brings none."""
-    return 0
-
-
-def count_one(_request: object) -> int:
-    """The events that a request brings which is one."""
-    return 1
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Rpc(RpcSpec, Generic[Request, Checked, Response, Deps]):
     """An RPC, from a decoded request to what is encoded: `check` makes of it what `handler` answers.
@@ -38,7 +28,7 @@ class Rpc(RpcSpec, Generic[Request, Checked, Response, Deps]):
     check: Callable[[Request, Call], Checked]
     handler: Callable[[Call, Checked, Deps], PendingCoroutine[Response]]
     deps: Deps
-    count: Callable[[Request], int] = field(default=count_nothing, kw_only=True)
+    count: Callable[[Request], int] = field(default=lambda _request: 0, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

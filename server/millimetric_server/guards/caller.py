@@ -24,7 +24,10 @@ class MissingError(AppError):
 
 
 def authenticate(call: Call, deps: GuardDeps) -> None:
-    """Set call.key, and call.project for a key that has one. Raises AppError with one of the four 401 reasons."""
+    """Set call.key and owner, and call.project for a key that has one.
+
+    Raises AppError with one of the four 401 reasons.
+    """
     header = call.headers.get("authorization", "")
     if not header:
         raise AppError(Reason.MISSING_BEARER_TOKEN, f"no key: {_WHERE}")
@@ -39,7 +42,7 @@ def authenticate(call: Call, deps: GuardDeps) -> None:
         raise AppError(Reason.INVALID_API_KEY, "the key is unknown or revoked")
     if key.kind is not parsed.kind or key.environment is not parsed.environment:
         raise AppError(Reason.KEY_KIND_MISMATCH, "the key's prefix does not match its kind; copy the key again in full")
-    call.key = key
+    call.key, call.owner = key, key.project_id or key.account_id
     if key.project_id is not None:
         project = deps.directory.find_project(key.project_id)
         if project is None:  # removed in this very moment

@@ -35,11 +35,6 @@ def check_batch(request: BatchRequest, call: Call) -> CheckedBatch:
     return CheckedBatch(events, is_per_event, read_ack(request.ack, call))
 
 
-def count_batch(request: BatchRequest) -> int:
-    """How many events it brings."""
-    return len(request.events)
-
-
 def _list_problems(events: Sequence[CheckedEvent | RejectedEvent]) -> list[Violation]:
     return [
         Violation(f"events[{index}].{problem.field}", problem.message)

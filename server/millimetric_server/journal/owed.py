@@ -1,6 +1,7 @@
 """What a call owes the ledger: the events that it brought, until each is accounted for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -18,34 +19,25 @@ class UnsettledError(Exception):
     """A call was answered as carried out, and nobody knows what became of some of its events."""
 
 
+@dataclass(slots=True, eq=False)
 class Owed:
-    """The events of one call that the ledger does not know yet.
+    """The events of one call that the ledger does not know yet; `unsettled` is how many are left to account for.
 
     Whoever carries out the call settles them. When the `with` block fails, what is left was rejected, for the reason
     that `explain` gives; None: the call will be tried again, and its events stay owed. Where nobody waits for the call
     any more nothing is noted: what was handed to the journal is counted there.
     """
 
-    __slots__ = ("_explain", "_ledger", "_project_id", "_unsettled")
-
-    def __init__(
-        self, ledger: Ledger, project_id: str, events: int, explain: Callable[[Exception], str | None]
-    ) -> None:
-        self._ledger = ledger
-        self._project_id = project_id
-        self._unsettled = events
-        self._explain = explain
-
-    @property
-    def unsettled(self) -> int:
-        """How many events are left to account for."""
-        return self._unsettled
+    _ledger: Ledger
+    _project_id: str
+    unsettled: int
+    _explain: Callable[[Exception], str | None]
 
     def settle(self, events: int) -> None:
         """The ledger knows these events: the journal has counted them."""
-        if events > self._unsettled:
-            raise UnsettledError(f"{events} events are settled where {self._unsettled} are owed")
-        self._unsettled -= events
+        if events > self.unsettled:
+            raise UnsettledError(f"{events} events are settled where {self.unsettled} are owed")
+        self.unsettled -= events
 
     def drop(self, events: int, reason: str) -> None:
         """Note that these events are dropped, by policy."""
@@ -66,10 +58,10 @@ class Owed:
     def __exit__(
         self, _kind: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        if not self._unsettled or (error is not None and not isinstance(error, Exception)):
+        if not self.unsettled or (error is not None and not isinstance(error, Exception)):
             return
-        failure = UnsettledError(f"{self._unsettled} events are not accounted for") if error is None else error
+        failure = UnsettledError(f"{self.unsettled} events are not accounted for") if error is None else error
         if (reason := self._explain(failure)) is not None:
-            self.reject(self._unsettled, reason)
+            self.reject(self.unsettled, reason)
         if failure is not error:
             raise failure

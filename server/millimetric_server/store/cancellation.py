@@ -3,19 +3,20 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
 from millimetric_server.api.errors import AppError
 from millimetric_server.store.faults import make_abandoned
 
 
+@dataclass(slots=True, eq=False)
 class Cancellation:
     """One call's: the door cancels, and what works for the call stops."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._stops: list[Callable[[], None]] = []
-        self.is_cancelled = False
-        self._why: AppError | None = None
+    is_cancelled: bool = field(default=False, init=False)
+    _why: AppError | None = field(default=None, init=False)
+    _stops: list[Callable[[], None]] = field(default_factory=list, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     @property
     def why(self) -> AppError:
