@@ -5,7 +5,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
@@ -19,7 +19,7 @@ from millimetric_server.api.pending import Pending, PendingCoroutine
 from millimetric_server.api.rpc import Checked, Deps, Request, Response, Rpc
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.failures import translate
-from millimetric_server.doors.metrics import count_request
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.enrich.privacy import client_ip
 from millimetric_server.guards.caller import admit
 from millimetric_server.guards.request import check_rate, choose_project
@@ -42,15 +42,9 @@ _BAD_KEYS = SummedLog(log, logging.INFO, "calls without a valid key")
 _REFUSALS = {level: SummedLog(log, level, "calls refused or failed") for level in (logging.INFO, logging.WARNING)}
 
 
-def make_request_id() -> str:
-    """An id that the answer and the log share."""
-    return str(uuid_utils.uuid7())
-
-
-def read_request_id(headers: Mapping[str, str]) -> str:
-    """The caller's own request id, if it is safe in a header and a log line; else a new one."""
-    sent = headers.get(REQUEST_ID_HEADER)
-    return sent if sent is not None and _REQUEST_ID.fullmatch(sent) else make_request_id()
+def make_request_id(sent: str = "") -> str:
+    """An id that the answer and the log share: what the caller sent, if that is safe in both; else a new one."""
+    return sent if _REQUEST_ID.fullmatch(sent) else str(uuid_utils.uuid7())
 
 
 async def run(
@@ -63,7 +57,7 @@ async def run(
     """Carry out a unary call, and count it. Each door drives it in its own way, as all that awaits a Pending."""
     began = time.perf_counter()
     answer = await carry_out(call, rpc, decode, encode, deps)
-    count_call(call, answer if isinstance(answer, AppError) else None, began)
+    count_call(call.rpc.name, call.door, answer if isinstance(answer, AppError) else None, began)
     return answer
 
 
@@ -175,7 +169,7 @@ async def refuse_early(call: Call, deps: DoorDeps) -> AppError | None:
 
 def refuse(call: Call, error: AppError) -> AppError:
     """Log and count a call that is refused before it is carried out; returns the error for its caller."""
-    count_call(call, error, time.perf_counter())
+    count_call(call.rpc.name, call.door, error, time.perf_counter())
     return note_failure(call, error)
 
 
@@ -188,12 +182,6 @@ def read_group_max(call: Call, deps: DoorDeps) -> int:
     """How many events of a stream may be carried out together: never more than its bucket can hold."""
     burst = deps.guards.limiter.read_burst(call.project, call.rpc.limit)
     return _GROUP_MAX if burst is None else min(_GROUP_MAX, burst)
-
-
-def count_call(call: Call, error: AppError | None, began: float) -> None:
-    """Count a finished call that began at this reading of time.perf_counter()."""
-    reason = "ok" if error is None else error.reason.value
-    count_request(call.rpc.name, call.door, reason, time.perf_counter() - began)
 
 
 def make_internal_error(request_id: str) -> AppError:
@@ -251,17 +239,12 @@ async def _arrival(waiting: "Future[Result]") -> Result:
     asyncio.wrap_future would pass this task's cancellation on to the future, and so to the thread that completes it
     for other callers too.
     """
-    loop = asyncio.get_running_loop()
-    arrived = loop.create_future()
-
-    def arrive() -> None:
-        if not arrived.done():
-            arrived.set_result(None)
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
     def tell(_: "Future[Result]") -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(arrive)
+            loop.call_soon_threadsafe(arrived.set)
 
     waiting.add_done_callback(tell)
-    await arrived
+    await arrived.wait()
     return waiting.result()

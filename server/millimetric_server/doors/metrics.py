@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY, Counter, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from millimetric_server.api.errors import AppError
 from millimetric_server.doors.deps import StatusDeps
 from millimetric_server.journal.ledger import Balance
 from millimetric_server.shares.places import Places
@@ -23,11 +24,11 @@ _SECONDS = Histogram(
 )
 
 
-def count_request(rpc: str, door: str, reason: str, seconds: float) -> None:
-    """Count a finished call."""
-    counter, histogram = _find_children(rpc, door, reason)
+def count_call(rpc: str, door: str, error: AppError | None, began: float) -> None:
+    """Count a finished call that began at this reading of time.perf_counter()."""
+    counter, histogram = _find_children(rpc, door, "ok" if error is None else error.reason.value)
     counter.inc()
-    histogram.observe(seconds)
+    histogram.observe(time.perf_counter() - began)
 
 
 @functools.cache

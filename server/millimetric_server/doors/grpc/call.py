@@ -12,7 +12,7 @@ from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import Message
 from millimetric_server.api.rpc import AnyRpc
-from millimetric_server.doors.boundary import REQUEST_ID_HEADER, read_request_id
+from millimetric_server.doors.boundary import REQUEST_ID_HEADER, make_request_id
 from millimetric_server.doors.codecs.proto import decode_proto
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.error_details import make_details, shorten
@@ -25,22 +25,14 @@ _RETRIED_CODES = (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABL
 
 
 def make_call(rpc: AnyRpc, context: grpc.ServicerContext, deps: DoorDeps) -> Call:
-    """Make the call that the guards look at."""
-    return Call(
-        rpc=rpc,
-        door="grpc",
-        headers=_read_metadata(context),
-        peer=_read_peer(context.peer()),
-        received_at=deps.read_clock_us(),
-        request_id=name_request(context),
-    )
-
-
-def name_request(context: grpc.ServicerContext) -> str:
-    """Find the id of a request, or make one; it is sent in the trailing metadata, however the call ends."""
-    request_id = read_request_id(_read_metadata(context))
+    """Make the call that the guards look at; its id is sent in the trailing metadata, however the call ends."""
+    headers = _read_metadata(context)
+    request_id = make_request_id(headers.get(REQUEST_ID_HEADER, ""))
     context.set_trailing_metadata(((REQUEST_ID_HEADER, request_id),))
-    return request_id
+    # `ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000`, percent-encoded; a unix socket has no address.
+    family, _, address = unquote(context.peer()).partition(":")
+    peer = address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
+    return Call(rpc, "grpc", headers, peer, deps.read_clock_us(), request_id)
 
 
 def decode_body(request: type[Message], body: bytes, body_bytes_max: int, bodies: BodyRoom) -> Message:
@@ -65,10 +57,11 @@ def refuse(context: grpc.ServicerContext, error: AppError, code: grpc.StatusCode
 
 
 def read_request_name(context: grpc.ServicerContext) -> Metadata:
-    """What tells the id of a request, which has one from now on."""
-    if not context.trailing_metadata():
-        name_request(context)
+    """What tells the id of a request; it gets one if no Call was made of it."""
     named: Metadata = context.trailing_metadata()
+    if not named:
+        sent = _read_metadata(context).get(REQUEST_ID_HEADER, "")
+        named = ((REQUEST_ID_HEADER, make_request_id(sent)),)
     return named
 
 
@@ -92,9 +85,3 @@ def _read_metadata(context: grpc.ServicerContext) -> Mapping[str, str]:
         if isinstance(value, str):
             headers[name] = f"{headers[name]},{value}" if name in headers else value
     return headers
-
-
-def _read_peer(peer: str) -> str:
-    """`ipv4:127.0.0.1:5000` and `ipv6:[::1]:5000` (percent-encoded) become addresses; a unix socket has none."""
-    family, _, address = unquote(peer).partition(":")
-    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""

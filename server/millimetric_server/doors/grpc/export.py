@@ -13,7 +13,7 @@ from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError
 from millimetric_server.api.messages import ExportFormat, ExportResponse
 from millimetric_server.api.rpc import AnyRpc
-from millimetric_server.doors.boundary import carry_out, count_call, read_piece, wait_blocking
+from millimetric_server.doors.boundary import carry_out, read_piece, wait_blocking
 from millimetric_server.doors.codecs.proto import encode_proto
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, refuse
@@ -21,6 +21,7 @@ from millimetric_server.doors.grpc.ending import CallsInWork
 from millimetric_server.doors.grpc.pool import Admitted
 from millimetric_server.doors.grpc.unary import Doorkeeper
 from millimetric_server.doors.http.response import STALLED_S
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.reads.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 
@@ -62,7 +63,7 @@ class ExportMethod(Doorkeeper):
                             yield encode_proto(ExportResponse(piece))
                     error = piece if isinstance(piece, AppError) else None
         finally:
-            count_call(call, error, began)
+            count_call(call.rpc.name, call.door, error, began)
         if error is not None:
             refuse(context, error)
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import grpc
@@ -77,7 +78,7 @@ class CallPool(ThreadPoolExecutor):
     def __init__(self, threads: int, calls_max: int, name: str) -> None:
         super().__init__(threads, thread_name_prefix=name)
         self._calls_max = calls_max
-        self._lock = threading.Lock()  # held for an instant, and never while a call's condition is waited for
+        self._lock = threading.RLock()  # held for an instant, and never while a call's condition is waited for
         self._held: set[_Call] = set()
         self._waiting: dict[_Call, None] = {}  # for their message, oldest first
         self._is_closing = threading.Event()
@@ -103,7 +104,7 @@ class CallPool(ThreadPoolExecutor):
             late = next(iter(self._waiting), None) if len(self._held) >= self._calls_max else None
             is_taken = len(self._held) < self._calls_max or late is not None
             if late is not None:
-                self._forget(late)
+                self._leave(late)
             if is_taken:
                 self._held.add(call)
         if late is not None:
@@ -121,7 +122,7 @@ class CallPool(ThreadPoolExecutor):
         with self._lock:
             waiting = list(self._waiting)
             for call in waiting:
-                self._forget(call)
+                self._leave(call)
         for call in waiting:
             _refuse(call, AppError(Reason.OVERLOADED, "the server is shutting down", retry_after_s=_RETRY_AFTER_S))
 
@@ -150,24 +151,20 @@ class CallPool(ThreadPoolExecutor):
                 call.expires_at = time.monotonic() + MESSAGE_TIMEOUT_S
                 self._waiting[call] = None
             receive = _server._receive_message(state, call.event.call, call.request_deserializer)
-
-            def arrive(event: Any) -> Any:
-                finished = receive(event)
-                self._go_on(call)
-                return finished
-
-            call.event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), arrive)
+            go_on = partial(self._go_on, call, receive)
+            call.event.call.start_server_batch((cygrpc.ReceiveMessageOperation(0),), go_on)
             state.due.add(_server._RECEIVE_MESSAGE_TOKEN)
         if self._is_closing.is_set():
             self.close()
 
-    def _go_on(self, call: _Call) -> None:
+    def _go_on(self, call: _Call, receive: Callable[[Any], Any], event: Any) -> Any:
         """The message is there, or will not come. This is grpcio's one serving thread: nothing here may wait."""
+        finished = receive(event)
         with self._lock:
             is_waiting = call in self._waiting
             self._waiting.pop(call, None)
         if not is_waiting:  # refused meanwhile
-            return
+            return finished
         with call.state.condition:
             has_message = call.state.request is not None
             is_active = _server._is_rpc_state_active(call.state)
@@ -178,6 +175,7 @@ class CallPool(ThreadPoolExecutor):
             super().submit(_refuse, call, _no_message(), grpc.StatusCode.UNIMPLEMENTED)
         else:
             self._leave(call)
+        return finished
 
     def _work(self, call: _Call) -> None:
         def take_message() -> Any:
@@ -206,18 +204,15 @@ class CallPool(ThreadPoolExecutor):
             with self._lock:
                 late = [call for call in self._waiting if call.expires_at <= now]
                 for call in late:
-                    self._forget(call)
+                    self._leave(call)
             for call in late:
                 message = f"no message came within {MESSAGE_TIMEOUT_S:g} s"
                 _refuse(call, AppError(Reason.OVERLOADED, message, retry_after_s=_RETRY_AFTER_S))
 
     def _leave(self, call: _Call) -> None:
         with self._lock:
-            self._forget(call)
-
-    def _forget(self, call: _Call) -> None:
-        self._held.discard(call)
-        self._waiting.pop(call, None)
+            self._held.discard(call)
+            self._waiting.pop(call, None)
 
 
 def _refuse(call: _Call, error: AppError, code: grpc.StatusCode | None = None) -> None:

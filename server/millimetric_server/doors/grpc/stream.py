@@ -15,7 +15,6 @@ from millimetric_server.api.messages import Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
     carry_out,
-    count_call,
     is_backpressure,
     make_internal_error,
     read_group_max,
@@ -25,6 +24,7 @@ from millimetric_server.doors.codecs.proto import encode_proto
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import decode_body, make_call, refuse
 from millimetric_server.doors.grpc.ending import CallsInWork
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.guards.caller import admit
 
 log = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Streams:
                 error = make_internal_error(call.request_id)
             finally:
                 self._leave(call, inbox)
-            count_call(call, error, began)
+            count_call(call.rpc.name, call.door, error, began)
             if error is not None:
                 refuse(context, error)
 

@@ -1,6 +1,7 @@
 """Unary calls over gRPC: the caller is checked by the metadata, before the message is read."""
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -22,7 +23,7 @@ from millimetric_server.doors.grpc.call import decode_body, make_call
 from millimetric_server.doors.grpc.call import refuse as end
 from millimetric_server.doors.grpc.ending import CallsInWork
 from millimetric_server.doors.grpc.pool import Admitted
-from millimetric_server.doors.metrics import count_request
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.guards.caller import admit
 
 log = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ class Doorkeeper:
 
     def note_refusal(self, error: AppError) -> None:
         """Count a call whose message was not read."""
-        count_request(self._rpc.name, "grpc", error.reason.value, 0)
+        count_call(self._rpc.name, "grpc", error, time.perf_counter())
 
 
 class UnaryMethod(Doorkeeper):
@@ -64,29 +65,25 @@ class UnaryMethod(Doorkeeper):
 
     def __call__(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
         """Carry out a call; whatever goes wrong, its caller learns no text of an exception."""
+        call: Call = request.caller
         try:
-            return self._answer(request, context)
+            call.body_bytes = len(request.message)
+            call.received_at = self._deps.read_clock_us()
+            # Called at the end in any case.
+            if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):
+                call.cancellation.cancel()
+            decode = partial(decode_body, self._rpc.request, request.message, self._body_bytes_max, self._deps.bodies)
+            with self._work.one():
+                answer = wait_blocking(run(call, self._rpc, decode, encode_proto, self._deps))
+            if isinstance(answer, AppError):
+                end(context, answer)
+            if len(answer) < COMPRESSED_FROM_BYTES:
+                context.disable_next_message_compression()
+        except AppError as ending:
+            end(context, ending)
         except Exception:
             if context.code() is not None:  # type: ignore[attr-defined]  # refused, which is no fault
                 raise
-            request_id = request.caller.request_id
-            log.exception("%s over grpc: internal error [%s]", self._rpc.name, request_id)
-            end(context, make_internal_error(request_id))
-
-    def _answer(self, request: Admitted, context: grpc.ServicerContext) -> bytes:
-        call: Call = request.caller
-        call.body_bytes = len(request.message)
-        call.received_at = self._deps.read_clock_us()
-        if self._rpc.is_read and not context.add_callback(call.cancellation.cancel):  # called at the end in any case
-            call.cancellation.cancel()
-        decode = partial(decode_body, self._rpc.request, request.message, self._body_bytes_max, self._deps.bodies)
-        try:
-            with self._work.one():
-                answer = wait_blocking(run(call, self._rpc, decode, encode_proto, self._deps))
-        except AppError as ending:
-            answer = ending
-        if isinstance(answer, AppError):
-            end(context, answer)
-        if len(answer) < COMPRESSED_FROM_BYTES:
-            context.disable_next_message_compression()
+            log.exception("%s over grpc: internal error [%s]", self._rpc.name, call.request_id)
+            end(context, make_internal_error(call.request_id))
         return answer

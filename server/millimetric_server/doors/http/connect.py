@@ -20,7 +20,6 @@ from millimetric_server.api.messages import ExportResponse, Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
     charge_refusal,
-    count_call,
     note_failure,
     refuse,
     refuse_early,
@@ -41,6 +40,7 @@ from millimetric_server.doors.http.response import (
     make_allow,
     read_content_type,
 )
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.shares.body_room import Hold
 
 PACKAGE = "/millimetric.v1."
@@ -158,7 +158,7 @@ class ConnectDoor:
             return wire.refuse(refuse(call, charge_refusal(call, error, self._deps)))
         except TimeoutError:
             late = note_failure(call, deadline_passed())
-            count_call(call, late, began)
+            count_call(call.rpc.name, call.door, late, began)
             return wire.refuse(late)
         if isinstance(opened, AppError):
             return wire.refuse(opened)

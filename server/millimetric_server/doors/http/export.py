@@ -13,7 +13,6 @@ from millimetric_server.api.messages import ExportFormat, Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import (
     carry_out,
-    count_call,
     note_failure,
     read_piece,
     wait_async,
@@ -21,6 +20,7 @@ from millimetric_server.doors.boundary import (
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import watch_client
 from millimetric_server.doors.http.response import Response
+from millimetric_server.doors.metrics import count_call
 from millimetric_server.reads.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 
@@ -64,7 +64,7 @@ async def open_export(
     except TimeoutError:
         opened = note_failure(call, deadline_passed())
     if isinstance(opened, AppError):
-        count_call(call, opened, began)
+        count_call(call.rpc.name, call.door, opened, began)
         return opened
     return OpenExport(opened.format, _read_pieces(call, opened, receive, began, ends_at))
 
@@ -93,7 +93,7 @@ async def _read_pieces(
                 yield error
     finally:
         reader.close()
-        count_call(call, error, began)
+        count_call(call.rpc.name, call.door, error, began)
 
 
 def make_file_response(call: Call, export: OpenExport) -> Response:

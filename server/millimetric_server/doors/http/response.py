@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from starlette.types import Receive, Scope, Send
 
 from millimetric_server.api.errors import AppError
-from millimetric_server.doors.boundary import read_request_id
+from millimetric_server.doors.boundary import REQUEST_ID_HEADER, make_request_id
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ def read_request(scope: Scope, receive: Receive) -> Request:
         headers,
         client[0] if client else "",
         receive,
-        read_request_id(headers),
+        make_request_id(headers.get(REQUEST_ID_HEADER, "")),
     )
 
 
