@@ -3,40 +3,40 @@
 import asyncio
 import threading
 from concurrent.futures import Future
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import pytest
 
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.pending import Pending
-from millimetric_server.shares.body_room import SMALL_BYTES, BodyRoom
+from millimetric_server.shares.body_room import SMALL_BYTES, BodyRoom, Hold
 
 _MIB = 1024 * 1024
 
 
 def test_a_project_has_a_quarter_of_the_room() -> None:
     room = BodyRoom(16 * _MIB)
-    with room.hold("shop") as first, room.hold("shop") as second:
+    with closing(Hold(room, "shop")) as first, closing(Hold(room, "shop")) as second:
         first.grow(4 * _MIB)
         second.grow(SMALL_BYTES)
         with pytest.raises(AppError) as caught:
             second.grow(4 * _MIB)
         assert (caught.value.reason, caught.value.retry_after_s) == (Reason.OVERLOADED, 1.0)
-        with room.hold("other") as third:
+        with closing(Hold(room, "other")) as third:
             third.grow(4 * _MIB)
-    with room.hold("shop") as hold:
+    with closing(Hold(room, "shop")) as hold:
         hold.grow(4 * _MIB)
 
 
 def test_the_room_is_full_for_all() -> None:
     room = BodyRoom(4 * _MIB)
-    holds = [room.hold(str(number)) for number in range(5)]
+    holds = [closing(Hold(room, str(number))) for number in range(5)]
     for hold in holds[:4]:
         hold.__enter__().grow(_MIB + SMALL_BYTES)
     with pytest.raises(AppError), holds[4] as last:
         last.grow(_MIB)
     holds[0].__exit__(None, None, None)
-    with room.hold("4") as again:
+    with closing(Hold(room, "4")) as again:
         again.grow(_MIB)
 
 
@@ -44,20 +44,20 @@ def test_small_bodies_are_not_counted() -> None:
     room = BodyRoom(1)
     with ExitStack() as stack:
         for _ in range(1000):
-            stack.enter_context(room.hold("shop")).grow(SMALL_BYTES)
+            stack.enter_context(closing(Hold(room, "shop"))).grow(SMALL_BYTES)
 
 
 def test_a_body_whose_call_has_ended_grows_no_more() -> None:
     """A thread may still unpack it."""
     room = BodyRoom(16 * _MIB)
-    with room.hold("shop") as hold:
+    with closing(Hold(room, "shop")) as hold:
         hold.grow(_MIB)
     with pytest.raises(AppError):
         hold.grow(1)
 
 
 def test_there_is_always_room_for_one_body_packed_and_unpacked() -> None:
-    with BodyRoom(1, 16 * _MIB).hold("shop") as hold:
+    with closing(Hold(BodyRoom(1, 16 * _MIB), "shop")) as hold:
         hold.grow(16 * _MIB)
         hold.grow(16 * _MIB)
 

@@ -35,10 +35,6 @@ def test_members_of_any_length_are_unpacked(encoding: str) -> None:
         assert unpack(b"".join(map(_PACK[encoding], parts)), encoding, _MIB) == b"".join(parts)
 
 
-def test_a_body_without_encoding_is_left_alone() -> None:
-    assert unpack(b"\x1f\x8b", "identity", 1) == b"\x1f\x8b"
-
-
 @_each_encoding
 def test_the_bound_holds_for_all_members_together(encoding: str) -> None:
     member = _PACK[encoding](b"x" * 1000)

@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from millimetric_server.api.errors import AppError, Reason
@@ -39,15 +40,6 @@ class BodyRoom:
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="body")
         self._turns = threading.BoundedSemaphore(_THREADS)
         self._waiting: dict[str, _Turns] = {}
-
-    @contextlib.contextmanager
-    def hold(self, owner: str) -> Iterator["Hold"]:
-        """Count a body of this project until the block ends."""
-        hold = Hold(self, owner)
-        try:
-            yield hold
-        finally:
-            hold.close()
 
     async def begin(self, owner: str, coroutine: PendingCoroutine[Result]) -> FirstStep:
         """Carry out a coroutine up to its first wait in a thread. If this task is cancelled, the coroutine ends too."""
@@ -113,15 +105,16 @@ class _Turns:
         self.users = 0
 
 
+@dataclass(slots=True, eq=False)
 class Hold:
-    """What is counted of one body: all that it has grown by."""
+    """What is counted of one body of a project, until it is closed: all that it has grown by."""
 
-    __slots__ = ("_free", "_is_closed", "_lock", "_owner", "_room", "_size")
-
-    def __init__(self, room: BodyRoom, owner: str) -> None:
-        self._room, self._owner = room, owner
-        self._lock, self._is_closed = threading.Lock(), False
-        self._free, self._size = SMALL_BYTES, 0
+    _room: BodyRoom
+    _owner: str
+    _free: int = field(default=SMALL_BYTES, init=False)
+    _size: int = field(default=0, init=False)
+    _is_closed: bool = field(default=False, init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def grow(self, size: int) -> None:
         """Count more bytes; the first few are free. Raises AppError overloaded when there is no room for them.

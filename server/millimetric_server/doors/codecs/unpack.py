@@ -27,12 +27,10 @@ _OUTPUT_BYTES = 1024 * 1024
 def unpack(
     body: bytes, encoding: str, bytes_max: int, grow: Callable[[int], None] = lambda _size: None
 ) -> bytes | AppError:
-    """Return a body's content, or an error instead: payload_too_large, invalid_payload.
+    """Return a packed body's content, or an error instead: payload_too_large, invalid_payload.
 
     `grow` is called with each piece of the output, and may raise.
     """
-    if encoding == "identity":
-        return body
     if encoding not in ENCODINGS:
         return unsupported_encoding("content-encoding", ENCODINGS)
     try:

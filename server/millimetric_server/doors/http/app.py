@@ -6,7 +6,7 @@ The API's calls go by the shortest way (docs/adr/0020); all other paths are page
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from starlette.types import Message, Receive, Scope, Send
 
@@ -99,15 +99,15 @@ class HttpApp:
         return None
 
 
+@dataclass(slots=True)
 class _Answer:
     """Sends an answer with the headers that all answers have."""
 
-    def __init__(self, send: Send, *, is_browser: bool) -> None:
-        self._send = send
-        self.is_browser = is_browser
-        self.request_id = ""
-        self.is_last = False
-        self.has_begun = False
+    _send: Send
+    is_browser: bool
+    request_id: str = ""
+    is_last: bool = False
+    has_begun: bool = False
 
     async def send(self, message: Message) -> None:
         """Pass an ASGI message on."""

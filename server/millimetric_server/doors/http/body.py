@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 from starlette.types import Receive
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, Reason
+from millimetric_server.api.messages import Message
 from millimetric_server.doors.codecs.unpack import too_large, unpack
 from millimetric_server.shares.body_room import SMALL_BYTES, Hold
 
@@ -23,13 +24,12 @@ class ClientGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body as it was sent, or an error instead; in either case the guards come first."""
+    """A body as it was sent."""
 
     packed: bytes
     encoding: str
     bytes_max: int
     hold: Hold
-    error: AppError | None = None
 
     def is_large(self) -> bool:
         """Tell whether to unpack and decode it is too much work for the event loop."""
@@ -38,31 +38,18 @@ class Body:
         plain = unpack(self.packed, self.encoding, SMALL_BYTES)
         return isinstance(plain, AppError) and plain.reason is Reason.PAYLOAD_TOO_LARGE
 
-    def unpack(self) -> bytes:
-        """Return the content. Raises AppError payload_too_large, invalid_payload, overloaded."""
-        if self.error is not None:
-            raise self.error
-        plain = unpack(self.packed, self.encoding, self.bytes_max, self.hold.grow)
+    def decode(self, call: Call, decode: Callable[[bytes], Message]) -> Message:
+        """Unpack and decode the message; a refused call pays for its size.
+
+        Raises AppError payload_too_large, invalid_payload, overloaded, and what `decode` raises.
+        """
+        plain: bytes | AppError = self.packed
+        if self.encoding != "identity":
+            plain = unpack(self.packed, self.encoding, self.bytes_max, self.hold.grow)
         if isinstance(plain, AppError):
             raise plain
-        return plain
-
-
-def unpack_for(call: Call, body: Body) -> bytes:
-    """Return the content, and note its size, which a refused call pays for. Raises as Body.unpack does."""
-    plain = body.unpack()
-    call.body_bytes = len(plain)
-    return plain
-
-
-async def read_body(headers: Mapping[str, str], receive: Receive, bytes_max: int, hold: Hold) -> Body:
-    """Read the body as it was sent. It holds an error where it is too large, or where there is no room for it."""
-    error, packed = None, b""
-    try:
-        packed = await read_plain(headers, receive, bytes_max, hold)
-    except AppError as refusal:
-        error = refusal
-    return Body(packed, headers.get("content-encoding", "identity"), bytes_max, hold, error)
+        call.body_bytes = len(plain)
+        return decode(plain)
 
 
 async def read_plain(headers: Mapping[str, str], receive: Receive, bytes_max: int, hold: Hold | None = None) -> bytes:
@@ -72,8 +59,8 @@ async def read_plain(headers: Mapping[str, str], receive: Receive, bytes_max: in
     """
     coming = _read_parts(receive)
     try:
-        size = _read_length(headers)
-        parts = []
+        announced = headers.get("content-length", "")
+        size, parts = int(announced) if announced.isdecimal() else 0, []
         if size <= bytes_max:
             size = 0
             async for part in coming:
@@ -111,11 +98,6 @@ async def _skip(headers: Mapping[str, str], coming: AsyncIterator[bytes], bytes_
         size += len(part)
         if size > bytes_max * _SKIP_FACTOR:
             return
-
-
-def _read_length(headers: Mapping[str, str]) -> int:
-    text = headers.get("content-length", "")
-    return int(text) if text.isdecimal() else 0
 
 
 async def _read_parts(receive: Receive) -> AsyncIterator[bytes]:

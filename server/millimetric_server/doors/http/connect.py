@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -29,7 +30,7 @@ from millimetric_server.doors.boundary import (
 from millimetric_server.doors.codecs.json import JsonDecoder, encode_connect
 from millimetric_server.doors.codecs.proto import decode_proto, encode_proto, find_method, has_service
 from millimetric_server.doors.deps import DoorDeps
-from millimetric_server.doors.http.body import Body, read_plain, skip_body, unpack_for, watch_client
+from millimetric_server.doors.http.body import Body, read_plain, skip_body, watch_client
 from millimetric_server.doors.http.connect_wire import ConnectGet, ConnectPost, ConnectStream, Wire, read_parameters
 from millimetric_server.doors.http.export import open_export
 from millimetric_server.doors.http.grpc_web import BINARY_TYPE, TEXT_TYPE, GrpcWeb
@@ -142,10 +143,10 @@ class ConnectDoor:
         try:
             timeout_s = wire.read_timeout_s()
             ends_at = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
-            with self._deps.bodies.hold(call.owner) as hold:
+            with closing(Hold(self._deps.bodies, call.owner)) as hold:
                 async with asyncio.timeout_at(ends_at):
                     body = await self._read_body(wire, request, hold)
-                    decode = partial(_decode_body, method.decode[wire.codec], call, body)
+                    decode = partial(body.decode, call, method.decode[wire.codec])
                     call.received_at = self._deps.read_clock_us()
                     if call.rpc.streaming is Streaming.NONE:
                         answer = await self._run(call, method, wire.codec, decode, body, request)
@@ -180,10 +181,6 @@ class ConnectDoor:
             packed = await read_plain(request.headers, request.receive, bytes_max, hold)
         message, encoding = wire.open_body(packed, self._body_bytes_max)
         return Body(message, encoding, self._body_bytes_max, hold)
-
-
-def _decode_body(decode: Callable[[bytes], Message], call: Call, body: Body) -> Message:
-    return decode(unpack_for(call, body))
 
 
 def _choose_wire(request: Request, method: Method | None) -> Wire | None:

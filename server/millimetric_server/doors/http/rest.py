@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,10 +21,8 @@ from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import (
     BEACON_BYTES_MAX,
     Body,
-    read_body,
     read_plain,
     skip_body,
-    unpack_for,
     watch_client,
 )
 from millimetric_server.doors.http.export import make_file_response, open_export
@@ -34,6 +33,7 @@ from millimetric_server.doors.http.response import (
     make_error_headers,
     read_content_type,
 )
+from millimetric_server.shares.body_room import Hold
 
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
 _BODY_TYPES = ("application/json", _BEACON_TYPE)
@@ -117,13 +117,17 @@ class RestDoor:
             if beacon is None:
                 await skip_body(call.headers, request.receive, self._body_bytes_max)
             return make_error_response(refusal)
-        with self._deps.bodies.hold(call.owner) as hold:
-            if beacon is None:
-                body = await read_body(call.headers, request.receive, self._body_bytes_max, hold)
-            else:
+        with closing(Hold(self._deps.bodies, call.owner)) as hold:
+            if beacon is not None:
                 body = Body(beacon, "identity", BEACON_BYTES_MAX, hold)
+            else:
+                try:
+                    packed = await read_plain(call.headers, request.receive, self._body_bytes_max, hold)
+                except AppError as error:
+                    return make_error_response(refuse(call, charge_refusal(call, error, self._deps)))
+                body = Body(packed, call.headers.get("content-encoding", "identity"), self._body_bytes_max, hold)
             call.received_at = self._deps.read_clock_us()
-            decode = partial(_decode_body, route.decoder, call, body)
+            decode = partial(body.decode, call, route.decoder.decode)
             return await self._carry_out(call, route.rpc, decode, request, is_large=body.is_large())
 
     async def _carry_out(
@@ -137,10 +141,6 @@ class RestDoor:
             begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
             answer = await wait_async(running, call, begun)
         return make_error_response(answer) if isinstance(answer, AppError) else Response(rpc.http_status, answer)
-
-
-def _decode_body(decoder: JsonDecoder, call: Call, body: Body) -> Message:
-    return decoder.decode(unpack_for(call, body))
 
 
 def make_error_response(error: AppError) -> Response:
