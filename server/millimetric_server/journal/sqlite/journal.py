@@ -23,7 +23,6 @@ from millimetric_server.journal.sqlite.admission import Admission
 from millimetric_server.journal.sqlite.connection import Reader
 from millimetric_server.journal.sqlite.entry_builder import EntryBuilder
 from millimetric_server.journal.sqlite.erasures import SqliteErasures
-from millimetric_server.journal.sqlite.free_space import FreeSpace
 from millimetric_server.journal.sqlite.idempotency import IdempotencyIndex
 from millimetric_server.journal.sqlite.identity import load_identity, note_claims
 from millimetric_server.journal.sqlite.ledger import add_to_ledger, load_balances, measure_backlog
@@ -58,9 +57,7 @@ class SqliteJournal:
     def __init__(self, path: Path, *, bytes_max: int, idempotency_window_days: int, free_bytes_min: int = 0) -> None:
         """Open or make the file. Raises JournalFileError."""
         make_folder(path.parent)  # SQLite syncs the folder for the names of its own files
-        free_space = FreeSpace(path.parent, free_bytes_min)
-        self._free_space = free_space
-        self._admission = Admission(bytes_max, free_space)
+        self._admission = Admission(bytes_max, path.parent, free_bytes_min)
         self._notes = Notes()
         self._on_appended: Callable[[], None] = lambda: None
         self._on_settled: Callable[[Settled], None] = lambda _settled: None
@@ -85,7 +82,7 @@ class SqliteJournal:
         opened.callback(self._reader.close)
         self._lookups = Lookups(path)
         opened.callback(self._lookups.close)
-        opened.callback(self._free_space.close)
+        opened.callback(self._admission.close)
         self._writer: WriterThread[_Append] = WriterThread(connection, self._append_all, on_rollback=self._recount)
         self._leaders = leadership.Leaders(self._reader, self._writer)
         self._blocks = blocks.Blocks(connection, self._reader, self._writer, self._leaders, self._admission)
@@ -94,7 +91,7 @@ class SqliteJournal:
 
     def start(self) -> None:
         """Begin to accept writes."""
-        self._free_space.start()
+        self._admission.start()
         self._writer.start()
 
     def close(self) -> None:
