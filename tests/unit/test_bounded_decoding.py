@@ -13,7 +13,7 @@ from millimetric_server.api.messages import BatchRequest, Message, QueryRequest,
 from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.json import JsonDecoder
 from millimetric_server.doors.codecs.proto import decode_proto
-from millimetric_server.ingest.check_properties import read_properties
+from millimetric_server.ingest.check_event import read_properties
 from support.heavy_bodies import (
     BODY_BYTES,
     JSON_BODIES,

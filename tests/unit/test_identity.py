@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from millimetric_server.enrich.identity import (
     derive_daily_anonymous_id,
+    derive_session_id,
     derive_user_anonymous_id,
     make_random_id,
 )
-from millimetric_server.enrich.session import derive_session_id
 
 _UUID8 = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 _any_text = st.text(st.characters())

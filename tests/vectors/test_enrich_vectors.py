@@ -10,9 +10,8 @@ import jsonschema
 import pytest
 import yaml
 
-from millimetric_server.enrich.identity import derive_daily_anonymous_id, derive_user_anonymous_id
+from millimetric_server.enrich.identity import derive_daily_anonymous_id, derive_session_id, derive_user_anonymous_id
 from millimetric_server.enrich.privacy import client_ip, hash_ip, redact_url
-from millimetric_server.enrich.session import derive_session_id
 from millimetric_server.enrich.user_agent import ClientHints, Device, describe_user_agent
 
 _FOLDER = Path(__file__).parent

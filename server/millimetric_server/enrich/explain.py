@@ -7,7 +7,7 @@ import msgspec
 from millimetric_server.enrich.attribution import Explanation, explain
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
-from millimetric_server.enrich.pipeline import EnrichmentContext, EventBuilder, make_row, run_steps
+from millimetric_server.enrich.pipeline import STEPS, EnrichmentContext, EventBuilder, read_columns
 from millimetric_server.enrich.user_agent import Device
 
 _PATH_PARAMETER = re.compile(r";([^;/=]+)=([^;/]+)")
@@ -26,10 +26,11 @@ def explain_event(sent: CheckedEvent, context: EnrichmentContext) -> ExplainedEv
     """Run all steps for an event that is not stored. Never raises for any checked event."""
     builder = EventBuilder(sent, context)
     referrer = builder.referrer  # the steps redact it
-    run_steps(builder, context)
+    for step in STEPS:
+        step(builder, context)
     removed = {"url": find_removed(sent.url, builder.url), "referrer": find_removed(referrer, builder.referrer)}
     return ExplainedEvent(
-        row=make_row(builder),
+        row=EventRow(*read_columns(builder)),
         attribution=explain(sent.url, referrer, context.rule_set, context.own_hosts),
         device=builder.device,
         removed={field: parts for field, parts in removed.items() if parts},

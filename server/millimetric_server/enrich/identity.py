@@ -1,4 +1,4 @@
-"""Identity without cookies: ids that are derived with a keyed hash, or made at random."""
+"""Identity without cookies: ids that are derived with a keyed hash, or made at random; sessions without state."""
 
 import hmac
 import struct
@@ -11,6 +11,7 @@ from millimetric_server.enrich.user_agent import USER_AGENT_CHARS_MAX
 
 # One entry keeps an agent and an address in memory, about 1 KB.
 _CACHED_IDS = 16_384
+_SESSION_US = 1800 * 1_000_000  # half an hour of the clock is a session
 
 
 def derive_user_anonymous_id(identity_key: bytes, project_id: str, user_id: str) -> str:
@@ -30,6 +31,11 @@ def derive_daily_anonymous_id(salt: bytes, day: str, project_id: str, ip: str, u
 def make_random_id() -> str:
     """A UUIDv7: random, and later ones of this process sort after earlier ones."""
     return str(uuid_utils.uuid7())
+
+
+def derive_session_id(anonymous_id: str, timestamp_us: int) -> str:
+    """`{anonymous_id}-{floor(unix_seconds/1800)}` by the event's own timestamp, in µs since 1970."""
+    return f"{anonymous_id}-{timestamp_us // _SESSION_US}"
 
 
 @lru_cache(_CACHED_IDS)

@@ -9,11 +9,11 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.identity import (
     derive_daily_anonymous_id,
+    derive_session_id,
     derive_user_anonymous_id,
     make_random_id,
 )
 from millimetric_server.enrich.privacy import hash_ip, redact_url
-from millimetric_server.enrich.session import derive_session_id
 from millimetric_server.enrich.url_parts import parse_url
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints, Device, describe_user_agent
 
@@ -147,7 +147,7 @@ def hash_address(builder: EventBuilder, context: EnrichmentContext) -> None:
 
 
 # A column's value is the attribute of its name, so that no order of arguments can mix them up.
-_read_columns = attrgetter(*EventRow.__struct_fields__)
+read_columns = attrgetter(*EventRow.__struct_fields__)
 
 STEPS: tuple[Callable[[EventBuilder, EnrichmentContext], None], ...] = (
     identify,
@@ -163,16 +163,6 @@ STEPS: tuple[Callable[[EventBuilder, EnrichmentContext], None], ...] = (
 def enrich(sent: CheckedEvent, context: EnrichmentContext) -> EventRow:
     """Run all steps and return the row to store. Never raises for any checked event."""
     builder = EventBuilder(sent, context)
-    run_steps(builder, context)
-    return make_row(builder)
-
-
-def run_steps(builder: EventBuilder, context: EnrichmentContext) -> None:
-    """Fill in all that is derived."""
     for step in STEPS:
         step(builder, context)
-
-
-def make_row(builder: EventBuilder) -> EventRow:
-    """Make the row of an event that went through all steps."""
-    return EventRow(*_read_columns(builder))
+    return EventRow(*read_columns(builder))

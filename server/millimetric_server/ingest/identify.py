@@ -7,7 +7,7 @@ from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.messages import DropReason, Event, IdentifyRequest, IdentifyResponse
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent, check_event, read_ack
 from millimetric_server.ingest.deps import IngestDeps
-from millimetric_server.ingest.store_events import drop_opted_out, store_one
+from millimetric_server.ingest.store_events import store_one
 
 IDENTIFY_EVENT = "$identify"
 
@@ -35,7 +35,5 @@ def check_identify(request: IdentifyRequest, call: Call) -> CheckedWrite:
 
 async def identify(call: Call, request: CheckedWrite, deps: IngestDeps) -> IdentifyResponse:
     """Answer ok once the event is durable, or why it is dropped."""
-    if drop_opted_out(call):
-        return IdentifyResponse(ok=True, dropped=DropReason.OPT_OUT)
     stored = await store_one(request, call, deps)
     return IdentifyResponse(ok=True, dropped=stored if isinstance(stored, DropReason) else UNSET)

@@ -1,5 +1,6 @@
 """What Track, Batch, Identify and TrackStream share: the request's facts, the append, the wait for the store."""
 
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -47,37 +48,36 @@ async def store_events(
     Raises NotAppendedError, or AppError overloaded when too many calls of the project wait for the store: nothing was
     stored. While it waits for the store, it raises EventsDelayedError and EventsRefusedError.
     """
-    if ack is not Ack.STORED:
-        return await _append(events, call, deps)
-    with deps.loader.waiters.hold(call.project.project_id):
-        rows, appended = await _append(events, call, deps)
-        await Pending(deps.loader.wait_loaded(appended.entries))
-        repeated = {
-            (row.event_id, first.received_at)
-            for row, first in zip(rows, appended.firsts, strict=True)
-            if first is not None
-        }
-        if repeated and await Pending(deps.journal.find_dead_letters(call.project.project_id, repeated)):
-            raise EventsRefusedError
+    is_awaited = ack is Ack.STORED
+    with deps.loader.waiters.hold(call.project.project_id) if is_awaited else contextlib.nullcontext():
+        context = read_context(call, deps)
+        rows = [enrich(event, context) for event in events]
+        new = [
+            NewEvent(row, _digest(event) if event.event_id else b"", context.is_public_key)
+            for row, event in zip(rows, events, strict=True)
+        ]
+        appended = await Pending(deps.journal.append(new))
+        call.owed.settle(len(new))
+        if is_awaited:
+            await _await_stored(rows, appended, call, deps)
     return rows, appended
 
 
-async def _append(events: Sequence[CheckedEvent], call: Call, deps: IngestDeps) -> tuple[list[EventRow], Appended]:
-    context = read_context(call, deps)
-    rows = [enrich(event, context) for event in events]
-    new = [
-        NewEvent(row, _digest(event) if event.event_id else b"", context.is_public_key)
-        for row, event in zip(rows, events, strict=True)
-    ]
-    appended = await Pending(deps.journal.append(new))
-    call.owed.settle(len(new))
-    return rows, appended
+async def _await_stored(rows: Sequence[EventRow], appended: Appended, call: Call, deps: IngestDeps) -> None:
+    await Pending(deps.loader.wait_loaded(appended.entries))
+    repeated = {
+        (row.event_id, first.received_at) for row, first in zip(rows, appended.firsts, strict=True) if first is not None
+    }
+    if repeated and await Pending(deps.journal.find_dead_letters(call.project.project_id, repeated)):
+        raise EventsRefusedError
 
 
 async def store_one(
     request: CheckedWrite, call: Call, deps: IngestDeps
 ) -> tuple[EventRow, FirstAnswer | None] | DropReason:
     """Store the call's only event; returns its row and what a duplicate is answered, or why it was dropped."""
+    if drop_opted_out(call):
+        return DropReason.OPT_OUT
     if is_too_old(request.event, call):
         call.owed.drop(1, DropReason.OLDER_THAN_RETENTION.value)
         return DropReason.OLDER_THAN_RETENTION

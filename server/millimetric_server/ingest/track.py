@@ -5,7 +5,7 @@ from millimetric_server.api.errors import invalid_payload
 from millimetric_server.api.messages import DropReason, TrackRequest, TrackResponse
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent, check_event, read_ack
 from millimetric_server.ingest.deps import IngestDeps
-from millimetric_server.ingest.store_events import drop_opted_out, store_one
+from millimetric_server.ingest.store_events import store_one
 
 
 def check_track(request: TrackRequest, call: Call) -> CheckedWrite:
@@ -18,8 +18,6 @@ def check_track(request: TrackRequest, call: Call) -> CheckedWrite:
 
 async def track(call: Call, request: CheckedWrite, deps: IngestDeps) -> TrackResponse:
     """Answer the ids under which the event is stored; for a duplicate see FirstAnswer."""
-    if drop_opted_out(call):
-        return TrackResponse(ok=True, dropped=DropReason.OPT_OUT)
     stored = await store_one(request, call, deps)
     if isinstance(stored, DropReason):
         return TrackResponse(ok=True, dropped=stored)
