@@ -70,7 +70,10 @@ async def carry_out(
 ) -> Body | AppError:
     """Carry out a call, or a group of a stream; returns what is answered, or the planned error in its place."""
     try:
-        await admit(call, deps.guards)
+        # Again if keys, projects or origins have changed: a key that is revoked while a body comes in is refused, and
+        # so is the next group of its stream.
+        if call.admitted_revision is None or call.admitted_revision is not deps.guards.directory.revision:
+            await admit(call, deps.guards)
         request = decode()  # not before: the body of a stranger is not looked at
         await choose_project(call, request, deps.guards)
         with Owed(deps.ledger, call.project.project_id, rpc.count(request), partial(_explain, call)) as call.owed:

@@ -83,13 +83,9 @@ CALLER_GUARDS: tuple[Callable[[Call, GuardDeps], None], ...] = (
 async def admit(call: Call, deps: GuardDeps) -> None:
     """Pass the guards that look at headers alone, or raise AppError.
 
-    A call that was admitted is looked at again only if keys, projects or origins have changed since: so a key that is
-    revoked while a body comes in is refused, and so is the next group of its stream. What a guard lacks in the
-    directory is looked for once in the control database, and then all are passed again.
+    What a guard lacks in the directory is looked for once in the control database, and then all are passed again.
     """
     revision = deps.directory.revision  # before the guards: what changes meanwhile is seen next time
-    if revision is not None and call.admitted_revision is revision:
-        return
     try:
         for guard in CALLER_GUARDS:
             guard(call, deps)
