@@ -14,7 +14,7 @@ import grpc
 import httpx
 import pytest
 
-from integration.reads import bearer, read_reason, wait_for_key
+from integration.reads import bearer, read_reason, wait_for_key, wait_for_reads
 from millimetric.v1 import query_service_pb2, query_service_pb2_grpc
 from millimetric_server.store.clickhouse import ClickHouse
 from millimetric_server.store.read_pool import EXPORTS_MAX
@@ -244,6 +244,7 @@ def _count_lines(server: ServerProcess, keys: ProjectKeys) -> int:
         return sum(piece.count(b"\n") for piece in answer.iter_raw())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak")
 def test_memory_does_not_grow_with_the_export(full: tuple[ServerProcess, ProjectKeys, ProjectKeys]) -> None:
     server, large, larger = full
@@ -315,22 +316,32 @@ def test_callers_who_leave_free_their_places(full: tuple[ServerProcess, ProjectK
             assert httpx.get(f"{server.base_url}/v1/query", headers=bearer(larger.read)).status_code == 200
 
 
-@pytest.mark.parametrize("hold", [_hold_rest, _hold_grpc], ids=["rest", "grpc"])
-def test_callers_who_stall_lose_their_places(clickhouse_server: ClickHouseServer, hold: Hold) -> None:
-    database = f"stalled{hold.__name__[-5:]}"
+@pytest.fixture(scope="module")
+def impatient(clickhouse_server: ClickHouseServer) -> Iterator[tuple[ServerProcess, ClickHouse]]:
+    """A server that waits for a caller who reads nothing for a moment only, and its ClickHouse."""
+    database = "stalled"
     environ = {
         "MILLIMETRIC_CLICKHOUSE_URL": clickhouse_server.url,
         "MILLIMETRIC_CLICKHOUSE_DATABASE": database,
         "PYTHONPATH": str(Path(__file__).parents[1]),
     }
-    with ServerProcess(environ=environ, module=("support.impatient_server",)) as server:
-        keys = server.create_project("stalled")
-        wait_for_key(server, keys)
-        with contextlib.closing(ClickHouse(clickhouse_server.url, database)) as store:
-            store.open()
-            store.command(_seed(keys, _ROWS))
-        with _hold_all(server, keys.read, hold), _hold_all(server, keys.read, hold):
-            assert _count_metric(server, "upstream_failed") >= _SHARE
+    with (
+        ServerProcess(environ=environ, module=("support.impatient_server",)) as server,
+        contextlib.closing(ClickHouse(clickhouse_server.url, database)) as store,
+    ):
+        store.open()
+        yield server, store
+
+
+@pytest.mark.parametrize("hold", [_hold_rest, _hold_grpc], ids=["rest", "grpc"])
+def test_callers_who_stall_lose_their_places(impatient: tuple[ServerProcess, ClickHouse], hold: Hold) -> None:
+    server, store = impatient
+    keys = server.create_project(f"stalled{hold.__name__}")
+    wait_for_reads(server, keys)
+    store.command(_seed(keys, _ROWS))
+    before = _count_metric(server, "upstream_failed")
+    with _hold_all(server, keys.read, hold), _hold_all(server, keys.read, hold):
+        assert _count_metric(server, "upstream_failed") - before >= _SHARE
 
 
 def _count_metric(server: ServerProcess, reason: str) -> float:
@@ -370,7 +381,7 @@ def test_a_failure_in_the_middle_is_seen(
         contextlib.closing(ClickHouse(clickhouse_server.url, database)) as store,
     ):
         keys = server.create_project("broken")
-        wait_for_key(server, keys)
+        wait_for_reads(server, keys)
         store.open()
         store.command(_seed(keys, _ROWS))
         read(server, keys.read, lambda: store.command("RENAME TABLE events TO gone"))
