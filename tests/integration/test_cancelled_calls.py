@@ -204,7 +204,9 @@ def test_every_rpc_is_cancelled_here() -> None:
     assert {rpc.name for rpc in CALLED} == set(REQUESTS)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    "door", [pytest.param(door, marks=[pytest.mark.slow] if "connect" in door else []) for door in DOORS]
+)
 def test_a_call_cancelled_at_any_await_ends_alone(engine: Engine, caller: Caller, door: str) -> None:
     async def cancel_everywhere(rpc: AnyRpc) -> int:
         for suspension in range(1, _SUSPENSIONS_MAX):
