@@ -130,9 +130,9 @@ def test_odd_input_is_quick(odd: str) -> None:
     for _ in range(5):
         for cached in (read_referrer, read_source, find_registrable_domain):
             cached.cache_clear()
-        start = time.perf_counter()
+        start = time.thread_time()  # what others do meanwhile does not count
         explain(odd, odd, DEFAULT_RULE_SET)
-        times_ms.append((time.perf_counter() - start) * 1000)
+        times_ms.append((time.thread_time() - start) * 1000)
     assert min(times_ms) < 2
 
 
