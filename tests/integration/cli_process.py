@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from support.server_process import ServerProcess
+from support.waiting import communicate
 
 
 def start_cli(
@@ -39,5 +40,5 @@ def run_cli(
 ) -> tuple[int, str, str]:
     """Run a command and return its exit code, output and errors."""
     process = start_cli(server, *arguments, cwd=cwd, stdin=stdin or b"", **environ)
-    output, errors = process.communicate(timeout=60)
+    output, errors = communicate(process)
     return process.returncode, output.decode(), errors.decode()

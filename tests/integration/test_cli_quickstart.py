@@ -11,6 +11,7 @@ from pathlib import Path
 from integration.cli_process import run_cli, start_cli
 from support.server_process import ServerProcess, fast_folder
 from support.tools import require_tool
+from support.waiting import communicate
 
 
 def read_lines(process: subprocess.Popen[bytes]) -> str:
@@ -26,7 +27,7 @@ def read_lines(process: subprocess.Popen[bytes]) -> str:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    communicate(process)
 
 
 def test_the_printed_lines_track_and_count(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from millimetric_server.control.errors import ControlError, ControlUnavailableEr
 from millimetric_server.control.keys import parse_key, verify_secret
 from millimetric_server.control.records import Environment, KeyKind, RateLimit
 from millimetric_server.control.store import ControlStore, open_control_store
-from support.waiting import wait_until
+from support.waiting import communicate, wait_until
 
 PEPPER = b"a pepper for tests"
 OPEN_AND_COUNT = """
@@ -185,7 +185,7 @@ class TestStorePort:
             )
             for number in range(6)
         ]
-        ends = [process.communicate(timeout=60) for process in processes]
+        ends = [communicate(process) for process in processes]
 
         assert [(out.strip(), err) for out, err in ends] == [(b"1", b"")] * 6
 

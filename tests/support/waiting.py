@@ -1,7 +1,9 @@
 """Waiting for what other processes do: as long as there is progress, however busy the machine is."""
 
+import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 Reading = TypeVar("Reading")
@@ -51,6 +53,26 @@ def wait_until_none(count: Callable[[], int], wanted: str) -> None:
         return left == 0
 
     wait_until(is_nothing_left, lambda: f"{wanted}: {left} are left", progress=_read_least(lambda: left))
+
+
+def communicate(process: "subprocess.Popen[bytes]") -> tuple[bytes, bytes]:
+    """Wait for a process to end, and return its output and errors. It may take any time while it uses its CPU."""
+    used = _read_ticks(process)
+    while True:
+        try:
+            return process.communicate(timeout=PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            if (now := _read_ticks(process)) == used:
+                raise
+            used = now
+
+
+def _read_ticks(process: "subprocess.Popen[bytes]") -> list[str]:
+    """A process's CPU time until now, where the system tells it."""
+    try:
+        return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    except OSError:
+        return []
 
 
 def _read_least(count: Callable[[], int]) -> Callable[[], int]:
