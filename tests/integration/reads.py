@@ -20,7 +20,7 @@ def wait_for_key(server: ServerProcess, keys: ProjectKeys) -> None:
 
 
 def wait_for_reads(server: ServerProcess, keys: ProjectKeys) -> None:
-    """Wait until the server answers reads: it has made the schema and taken charge of its events."""
+    """Wait until the server answers reads: it has made the schema, and is about to take charge of its events."""
     url, headers = f"{server.base_url}/v1/stats", bearer(keys.read)
     wait_until(lambda: httpx.get(url, headers=headers).status_code == 200, lambda: f"reads\n{server.log}")
 
