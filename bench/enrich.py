@@ -128,7 +128,6 @@ def _make_context(find_country: Callable[[str], str]) -> EnrichmentContext:
         ip="192.0.2.1",
         user_agent="",
         hints=NO_HINTS,
-        referrer="",
         ip_salt=b"a salt that is only for benchmarks",
         identity_key=b"a key that is only for benchmarks",
         find_country=find_country,

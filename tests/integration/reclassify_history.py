@@ -146,7 +146,6 @@ def _make_context(project_id: str) -> EnrichmentContext:
         ip="",
         user_agent="",
         hints=NO_HINTS,
-        referrer="",
         ip_salt=b"salt",
         identity_key=b"key",
         find_country=lambda _: "",

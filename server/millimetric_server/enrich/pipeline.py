@@ -33,7 +33,6 @@ class EnrichmentContext:
     ip: str  # the request's own, as the agent and hints are
     user_agent: str
     hints: ClientHints
-    referrer: str  # the Referer header
     ip_salt: bytes
     identity_key: bytes
     find_country: Callable[[str], str]
@@ -88,7 +87,7 @@ class EventBuilder:
         # Only a backend may speak for someone else.
         self.ip = (sent.ip if context.is_secret_key else "") or context.ip
         self.user_agent = (sent.user_agent if context.is_secret_key else "") or context.user_agent
-        self.referrer = sent.referrer or context.referrer
+        self.referrer = sent.referrer
 
 
 def identify(builder: EventBuilder, context: EnrichmentContext) -> None:

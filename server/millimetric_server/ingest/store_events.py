@@ -144,7 +144,6 @@ def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:
         ip=client_ip(call.peer, get("x-forwarded-for", ""), deps.trusted_proxies),
         user_agent=get("user-agent", ""),
         hints=_read_hints(call) if "sec-ch-ua" in call.headers else NO_HINTS,
-        referrer=get("referer", ""),
         ip_salt=deps.ip_salt,
         identity_key=deps.identity_key,
         find_country=deps.find_country,
