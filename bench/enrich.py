@@ -118,7 +118,7 @@ def _make_context(find_country: Callable[[str], str]) -> EnrichmentContext:
     now = time.time_ns() // 1000
     return EnrichmentContext(
         project_id="prj_benchmark",
-        rule_set="standard-1",
+        rule_set="standard-2",
         retention_days=365,
         own_hosts=frozenset({"www.example.com"}),
         is_public_key=False,

@@ -61,7 +61,7 @@ class TestStorePort:
         made = store.create_project("Büro ☕", ["https://www.example.com", "https://*.Example.com:443"])
 
         assert made.origins == ("https://*.example.com", "https://www.example.com")
-        assert (made.rule_set, made.retention_days, made.rate_limits) == ("standard-1", 365, None)
+        assert (made.rule_set, made.retention_days, made.rate_limits) == ("standard-2", 365, None)
         assert made.created_at.tzinfo is UTC
         assert abs(datetime.now(UTC) - made.created_at) < timedelta(minutes=1)
         assert store.find_project(made.project_id) == made
@@ -74,9 +74,9 @@ class TestStorePort:
         limits = {"track": RateLimit(0.5, 2), "batch": None}
 
         store.update_project("shop", retention_days=30)
-        changed = store.update_project("shop", rule_set="standard-2", rate_limits=limits)
+        changed = store.update_project("shop", rule_set="standard-1", rate_limits=limits)
 
-        assert (changed.rule_set, changed.retention_days, changed.rate_limits) == ("standard-2", 30, limits)
+        assert (changed.rule_set, changed.retention_days, changed.rate_limits) == ("standard-1", 30, limits)
         assert store.update_project("shop") == changed
         assert store.update_project("shop", rate_limits={}).rate_limits is None
 

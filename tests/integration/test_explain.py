@@ -67,11 +67,21 @@ def test_another_rule_set_can_be_tried_and_an_unknown_one_is_refused(server: Ser
     told = explain(server, keys.read, _EVENT | {"rule_set": "millimetric-1"}).json()
     assert told["attribution"]["rule_id"] == "fbclid"
     assert told["row"]["rule_set"] == "millimetric-1"
+    returned = {"event": "paid", "url": "https://shop.example/", "referrer": "https://www.paypal.com/"}
+    rules = {
+        rule_set: explain(server, keys.read, returned | {"rule_set": rule_set}).json()["attribution"]["rule_id"]
+        for rule_set in ("standard-2", "standard-1", "millimetric-1")
+    }
+    assert rules == {
+        "standard-2": "referrer_service",
+        "standard-1": "referrer_other",
+        "millimetric-1": "referrer_other",
+    }
     refused = explain(server, keys.read, {"rule_set": "best-9"})
     assert refused.status_code == 400
     assert refused.json()["details"]["fieldErrors"] == {
         "event": ["is required"],
-        "rule_set": ["must be one of standard-1, millimetric-1"],
+        "rule_set": ["must be one of standard-2, standard-1, millimetric-1"],
     }
 
 

@@ -89,20 +89,21 @@ def read_moves(output: str) -> dict[tuple[str, ...], int]:
     return {tuple(match[:4]): int(match[4].replace(",", "")) for match in _MOVE.findall(output)}
 
 
-def test_the_dry_run_foretells_what_the_run_does_and_a_second_run_does_nothing(place: Place) -> None:
+@pytest.mark.parametrize("rule_set", ["millimetric-1", "standard-2"])
+def test_the_dry_run_foretells_what_the_run_does_and_a_second_run_does_nothing(place: Place, rule_set: str) -> None:
     before = place.run("read")
-    moves = list_moves(make_rows(place.project_id), "millimetric-1")
+    moves = list_moves(make_rows(place.project_id), rule_set)
 
-    assert read_moves(place.reclassify("--rule-set", "millimetric-1", "--dry-run")) == moves
+    assert read_moves(place.reclassify("--rule-set", rule_set, "--dry-run")) == moves
     assert place.run("read") == before
-    output = place.reclassify("--rule-set", "millimetric-1")
+    output = place.reclassify("--rule-set", rule_set)
     assert read_moves(output) == moves
     assert "after a #" in output
     after = place.run("read")
-    assert after == place.expect("millimetric-1")
+    assert after == place.expect(rule_set)
     assert after != before
 
-    again = place.reclassify("--rule-set", "millimetric-1")
+    again = place.reclassify("--rule-set", rule_set)
     assert read_moves(again) == {}
     assert place.run("read") == after
     place.reclassify("--rule-set", "standard-1")
@@ -152,7 +153,7 @@ def test_events_that_come_in_meanwhile_are_counted_once_and_keep_their_rule_set(
     assert tell_history(seeded)["events"] == place.expect("millimetric-1")["events"]
     late = [row for row in events if not row.event_id.startswith("event-")]
     assert len(late) >= 8 * len(acknowledged)
-    assert any(row.rule_set == "standard-1" for row in late)  # those that came in while it ran
+    assert any(row.rule_set == "standard-2" for row in late)  # those that came in while it ran
 
 
 def assert_rollups_agree(found: Any) -> None:
@@ -208,4 +209,4 @@ def test_beside_a_running_server_the_embedded_engine_is_left_alone(server: Serve
 def test_an_unknown_rule_set_is_refused_with_those_that_there_are(server: ServerProcess) -> None:
     code, _, errors = run_cli(server, "reclassify", "--project", "any", "--rule-set", "best-9")
     assert code == 2
-    assert "standard-1, millimetric-1" in errors
+    assert "standard-2, standard-1, millimetric-1" in errors

@@ -46,7 +46,7 @@ def test_rate_limits_of_the_project_name_only_what_differs(folder: Path) -> None
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--rule-set", "best-9"), "standard-1, millimetric-1"),
+        (("--rule-set", "best-9"), "standard-2, standard-1, millimetric-1"),
         (("--rate-limits", "query=1/1"), "is not one of track"),
         (("--rate-limits", "track=x"), "must look like"),
         (("--retention-days", "0"), "1 to 36500 days"),
@@ -56,4 +56,4 @@ def test_what_can_not_be_is_refused_with_what_can(folder: Path, options: tuple[s
     result = run(folder, "update", "shop", *options)
     assert result.exit_code != 0
     assert sentence in " ".join(result.output.split())
-    assert find(folder).rule_set == "standard-1"
+    assert find(folder).rule_set == "standard-2"

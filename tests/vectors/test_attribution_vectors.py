@@ -32,7 +32,7 @@ def test_names_differ() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_every_rule_of_both_sets_has_a_row() -> None:
+def test_every_rule_of_every_set_has_a_row() -> None:
     fired = {(row["rule_set"], row["want"]["rule_id"]) for row in ROWS}
     assert fired == {(name, rule.rule_id) for name, rules in RULE_SETS.items() for rule in rules.rules}
 
@@ -40,5 +40,6 @@ def test_every_rule_of_both_sets_has_a_row() -> None:
 @pytest.mark.parametrize("row", ROWS, ids=name_row)
 def test_row(row: dict[str, Any]) -> None:
     own_hosts = frozenset(row.get("own_origins", ()))
-    got = classify(row["url"], row["referrer"], row["rule_set"], own_hosts)
+    ignored_hosts = frozenset(row.get("ignored_referrers", ()))
+    got = classify(row["url"], row["referrer"], row["rule_set"], own_hosts, ignored_hosts)
     assert msgspec.structs.asdict(got) == row["want"]

@@ -31,7 +31,7 @@ _MOVES_SHOWN_MAX = 200
 
 @click.command("reclassify")
 @click.option("--project", required=True, metavar="P", help="The project's name or id.")
-@click.option("--rule-set", required=True, metavar="S", help="The rule set to run, such as standard-1.")
+@click.option("--rule-set", required=True, metavar="S", help="The rule set to run, such as standard-2.")
 @click.option("--from", "from_", metavar="TIME", help="Only events from this time on: 2026-01-31 or RFC 3339.")
 @click.option("--to", metavar="TIME", help="Only events before this time.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
@@ -48,7 +48,7 @@ def reclassify_command(
     \b
     Examples:
       millimetric reclassify --project shop --rule-set millimetric-1 --dry-run
-      millimetric reclassify --project shop --rule-set standard-1 --from 2026-01-01
+      millimetric reclassify --project shop --rule-set standard-2 --from 2026-01-01
     """
     check_rule_set(rule_set)
     bounds = [None if text is None else _read_time(name, text) for name, text in (("--from", from_), ("--to", to))]

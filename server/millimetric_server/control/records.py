@@ -7,7 +7,7 @@ from enum import StrEnum
 from math import isfinite
 
 DEFAULT_ACCOUNT = "default"
-DEFAULT_RULE_SET = "standard-1"
+DEFAULT_RULE_SET = "standard-2"
 DEFAULT_RETENTION_DAYS = 365
 
 

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from millimetric_server.enrich.network_table import Network
+from millimetric_server.enrich.network_table import SERVICE, Network
+from millimetric_server.enrich.tags import META_AD_IDS
 from millimetric_server.enrich.url_parts import find_registrable_domain
-from millimetric_server.enrich.visit import META_AD_IDS, PARAMETERS, Visit, is_internal
+from millimetric_server.enrich.visit import Visit, is_ignored, is_internal
 
 _META = frozenset({"facebook", "instagram"})
 # Meta sends clicks through these two hosts, in posts and in ads alike.
@@ -14,11 +15,15 @@ _FACEBOOK_REDIRECTS = frozenset({"l.facebook.com", "lm.facebook.com"})
 
 
 class Condition(msgspec.Struct, frozen=True):
-    """A test of a visit, what to say of a visit that fails it, and whether only a tagged url can pass."""
+    """A test of a visit, what to say of a visit that fails it, and whether only a tagged url can pass.
+
+    `mark` is the one parameter that it asks for, or '' if it asks for more than that.
+    """
 
     holds: Callable[[Visit], bool]
     why_not: str
     needs_parameters: bool = False
+    mark: str = ""
 
 
 def _has_meta_ad_parameter(visit: Visit) -> bool:
@@ -32,8 +37,11 @@ def _is_on_host_of(visit: Visit, source: str) -> bool:
 
 
 def _is_on_class(visit: Visit, network_class: str) -> bool:
-    network = visit.referrer.network
-    return network is not None and network.network_class == network_class and not visit.referrer.is_app
+    return _is_of_class(visit.referrer.network, network_class) and not visit.referrer.is_app
+
+
+def _is_of_class(network: Network | None, network_class: str) -> bool:
+    return network is not None and network.network_class == network_class
 
 
 _PARAMETER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
@@ -47,7 +55,9 @@ _PARAMETER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
     "facebook_source": (lambda v: v.named_source.source == "facebook", "utm_source is not Facebook"),
     "instagram_source": (lambda v: v.named_source.source == "instagram", "utm_source is not Instagram"),
     "ad_source": (lambda v: v.named_source.ad_network is not None, "utm_source does not name a known network's ads"),
+    "ai_source": (lambda v: _is_of_class(v.named_source.network, "ai"), "utm_source is not an AI assistant"),
     "meta_ad_parameter": (_has_meta_ad_parameter, "no parameter that only Meta's ads manager adds"),
+    "ref_network": (lambda v: v.ref_network is not None, "no ref or source parameter names a known network"),
     "utm_medium_or_campaign": (
         lambda v: v.medium != "" or v.campaign != "",
         "there is no utm_medium and no utm_campaign",
@@ -62,6 +72,11 @@ _REFERRER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
     "facebook_host": (lambda v: _is_on_host_of(v, "facebook"), "the referrer is not a host of Facebook"),
     "instagram_host": (lambda v: _is_on_host_of(v, "instagram"), "the referrer is not a host of Instagram"),
     "internal_referrer": (is_internal, "the referrer is not this site or one of the project's hosts"),
+    "service_referrer": (
+        lambda v: v.referrer.network is SERVICE or is_ignored(v),
+        "the referrer is not a payment or sign-in service, nor ignored by the project",
+    ),
+    "ad_referrer": (lambda v: _is_on_class(v, "ads"), "the referrer does not show ads"),
     "app_referrer": (
         lambda v: v.referrer.is_app and v.referrer.network is not None,
         "the referrer is not a known app",
@@ -70,7 +85,10 @@ _REFERRER_CONDITIONS: Mapping[str, tuple[Callable[[Visit], bool], str]] = {
     "email_referrer": (lambda v: _is_on_class(v, "email"), "the referrer is not a mail service"),
     "search_referrer": (lambda v: _is_on_class(v, "search"), "the referrer is not a search engine"),
     "social_referrer": (lambda v: _is_on_class(v, "social"), "the referrer is not a social network"),
-    "known_referrer": (lambda v: v.referrer.network is not None, "the referrer is not a known network"),
+    "known_referrer": (
+        lambda v: v.referrer.network is not None and v.referrer.network is not SERVICE,
+        "the referrer is not a known network",
+    ),
     "referrer": (lambda v: v.referrer.host != "", "there is no referrer"),
 }
 
@@ -80,14 +98,16 @@ CONDITIONS: Mapping[str, Condition] = {
 }
 
 
-def find_condition(name: str) -> Condition:
-    """The condition of a name, or of `has:parameter`. Raises KeyError for an unknown name."""
+def find_condition(name: str, parameters: frozenset[str]) -> Condition:
+    """The condition of a name, or of `has:parameter`. Raises KeyError for an unknown name or parameter."""
     if not name.startswith("has:"):
         return CONDITIONS[name]
     parameter = name.removeprefix("has:")
-    if parameter not in PARAMETERS:
+    if parameter not in parameters:
         raise KeyError(name)
-    return Condition(lambda v: parameter in v.parameters, f"there is no {parameter}", needs_parameters=True)
+    return Condition(
+        lambda v: parameter in v.parameters, f"there is no {parameter}", needs_parameters=True, mark=parameter
+    )
 
 
 def _name_referrer(visit: Visit) -> str:
@@ -122,13 +142,15 @@ SOURCE_NAMES: Mapping[str, Callable[[Visit], str]] = {
     "{utm_source}": lambda v: v.named_source.source,
     "{utm_source_network}": _name_utm_network,
     "{meta_network}": _name_meta_network,
+    "{ref_network}": lambda v: _source_of(v.ref_network),
     "{referrer_network}": _name_referrer,
     "{referrer_domain}": _name_referrer_domain,
 }
 
 MEDIUM_NAMES: Mapping[str, Callable[[Visit], str]] = {
     "{utm_medium}": lambda v: v.medium or "unknown",
-    "{utm_medium_or_class}": lambda v: v.medium or _medium_of(v.named_source.network),
+    "{utm_medium_or_class}": lambda v: v.medium or v.named_source.medium,
+    "{utm_medium_or_ref_class}": lambda v: v.medium or _medium_of(v.ref_network),
     "{referrer_class}": lambda v: _medium_of(v.referrer.network),
 }
 

@@ -15,10 +15,10 @@ _PUBLIC_SUFFIXES = PublicSuffixList()
 _IP_ADDRESS = re.compile(r"\[.*\]|.*\.\d+|\d+")
 
 
-def parse_url(text: str) -> can_ada.URL | None:
-    """The url, or None for text that is not an absolute url; only its first 2048 characters are read."""
+def parse_url(text: str, chars_max: int = URL_CHARS_MAX) -> can_ada.URL | None:
+    """The url, or None for text that is not an absolute url; only its first 2048 characters are read by default."""
     try:
-        return can_ada.parse(text[:URL_CHARS_MAX])
+        return can_ada.parse(text[:chars_max])
     except (ValueError, TypeError):  # TypeError: lone surrogates
         return None
 

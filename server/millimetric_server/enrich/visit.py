@@ -8,25 +8,15 @@ from typing import Any
 
 import msgspec
 
-from millimetric_server.enrich.network_table import NETWORKS, NamedSource, Network, read_source
+from millimetric_server.enrich.network_table import NamedSource, Network, NetworkTable, read_source
+from millimetric_server.enrich.tags import Reading
 from millimetric_server.enrich.url_parts import (
     URL_CHARS_MAX,
     is_same_site,
     parse_url,
     read_host,
-    read_parameters,
     strip_www,
 )
-
-CLICK_IDS = frozenset(
-    {
-        *("gclid", "gbraid", "wbraid", "dclid", "gad_source"),
-        *("msclkid", "ttclid", "li_fat_id", "twclid", "rdt_cid", "sccid", "yclid"),
-        "fbclid",
-    }
-)
-META_AD_IDS = frozenset({"ad_id", "adset_id", "campaign_id", "hsa_acc"})
-PARAMETERS = CLICK_IDS | META_AD_IDS | {"utm_source", "utm_medium", "utm_campaign", "utm_id"}
 
 _WEB_PROTOCOLS = frozenset({"http:", "https:"})
 _APP_PROTOCOLS = frozenset({"android-app:", "ios-app:"})
@@ -37,11 +27,12 @@ class Referrer(msgspec.Struct, frozen=True):
     """Where a visitor came from; all empty if there is none that can be read.
 
     `host` has no `www.`, `full_host` may have one; both are in lower case. An app's package name or id counts
-    as its host.
+    as its host. `cached_host` is whose page it is, if the host is a cache of others' pages.
     """
 
     host: str = ""
     full_host: str = ""
+    cached_host: str = ""
     is_app: bool = False
     network: Network | None = None
 
@@ -53,30 +44,37 @@ class Visit(msgspec.Struct, frozen=True):
     page_host: str
     referrer: Referrer
     own_hosts: frozenset[str]
+    ignored_hosts: frozenset[str]
     named_source: NamedSource = _NO_SOURCE
     medium: str = ""
     campaign: str = ""
+    ref_network: Network | None = None
 
 
-def read_visit(url: str, referrer: str, own_hosts: frozenset[str]) -> Visit:
+def read_visit(
+    url: str, referrer: str, reading: Reading, own_hosts: frozenset[str], ignored_hosts: frozenset[str]
+) -> Visit:
     """Parse a visit; what does not parse counts as absent, and nothing raises."""
-    page_host, parameters = _read_page(url)
-    came_from = read_referrer(referrer[:URL_CHARS_MAX]) if referrer else _NO_REFERRER
+    page_host, parameters = _read_page(url, reading)
+    came_from = read_referrer(referrer[:URL_CHARS_MAX], reading.networks) if referrer else _NO_REFERRER
     if not parameters:
-        return Visit(parameters, page_host, came_from, own_hosts)
+        return Visit(parameters, page_host, came_from, own_hosts, ignored_hosts)
+    source = _find_first(parameters, reading.source_names).lower()
     return Visit(
         parameters=parameters,
         page_host=page_host,
         referrer=came_from,
         own_hosts=own_hosts,
-        named_source=read_source(parameters.get("utm_source", "").lower()),
-        medium=canonicalise_medium(parameters.get("utm_medium", "").lower()),
-        campaign=parameters.get("utm_campaign", ""),
+        ignored_hosts=ignored_hosts,
+        named_source=read_source(source, reading.networks),
+        medium=canonicalise_medium(_find_first(parameters, reading.medium_names).lower()),
+        campaign=_find_first(parameters, reading.campaign_names),
+        ref_network=_find_ref(parameters, reading),
     )
 
 
 @lru_cache(maxsize=4096)
-def read_referrer(text: str) -> Referrer:
+def read_referrer(text: str, networks: NetworkTable) -> Referrer:
     """Parse a referrer and look up its network. Only web pages and apps can refer."""
     url = parse_url(text)
     if url is None:
@@ -84,10 +82,11 @@ def read_referrer(text: str) -> Referrer:
     if url.protocol in _WEB_PROTOCOLS:
         full_host = read_host(url)
         host = strip_www(full_host)
-        return Referrer(host=host, full_host=full_host, network=NETWORKS.find_host(host))
+        network = networks.find_page(host, url.pathname)
+        return Referrer(host, full_host, _read_cached_host(host, networks.caches), network=network)
     if url.protocol in _APP_PROTOCOLS:
         app = read_host(url)
-        return Referrer(host=app, full_host=app, is_app=True, network=NETWORKS.find_app(app))
+        return Referrer(host=app, full_host=app, is_app=True, network=networks.find_app(app))
     return _NO_REFERRER
 
 
@@ -102,19 +101,31 @@ def canonicalise_medium(utm_medium: str) -> str:
 
 
 def is_internal(visit: Visit) -> bool:
-    """Whether the referrer is the visited site itself or one of the project's own hosts."""
+    """Whether the referrer is the visited site itself or one of the project's own hosts, or a cached page of it."""
     referrer = visit.referrer
     if not referrer.host or referrer.is_app:
         return False
-    return is_same_site(referrer.host, visit.page_host) or _is_own_host(referrer, visit.own_hosts)
+    host = referrer.cached_host or referrer.full_host
+    return is_same_site(strip_www(host), visit.page_host) or _is_own_host(host, visit.own_hosts)
 
 
-def _is_own_host(referrer: Referrer, own_hosts: frozenset[str]) -> bool:
+def is_ignored(visit: Visit) -> bool:
+    """Whether the referrer is one that the project ignores, or below one."""
+    host = visit.referrer.host if visit.ignored_hosts else ""
+    while host:
+        if host in visit.ignored_hosts:
+            return True
+        host = "" if visit.referrer.is_app else host.partition(".")[2]
+    return False
+
+
+def _is_own_host(host: str, own_hosts: frozenset[str]) -> bool:
     if not own_hosts:
         return False
-    if not own_hosts.isdisjoint((referrer.full_host, referrer.host, f"www.{referrer.host}")):
+    bare_host = strip_www(host)
+    if not own_hosts.isdisjoint((host, bare_host, f"www.{bare_host}")):
         return True
-    parent = referrer.full_host.partition(".")[2]
+    parent = host.partition(".")[2]
     while parent:
         if f"*.{parent}" in own_hosts:
             return True
@@ -122,11 +133,34 @@ def _is_own_host(referrer: Referrer, own_hosts: frozenset[str]) -> bool:
     return False
 
 
-def _read_page(text: str) -> tuple[str, Mapping[str, str]]:
-    url = parse_url(text)
+def _read_cached_host(host: str, caches: tuple[str, ...]) -> str:
+    """Whose page a cache's host stands for: www-example-com.cdn.ampproject.org is www.example.com."""
+    for cache in caches:
+        if host.endswith(cache):
+            label = host.removesuffix(cache)
+            return label.replace("--", " ").replace("-", ".").replace(" ", "-")
+    return ""
+
+
+def _read_page(text: str, reading: Reading) -> tuple[str, Mapping[str, str]]:
+    url = parse_url(text, reading.url_chars_max)
     if url is None or not (host := read_host(url)):
         return "", {}
-    return strip_www(host), read_parameters(url, PARAMETERS)
+    return strip_www(host), reading.find_parameters(url, reading.parameters)
+
+
+def _find_first(parameters: Mapping[str, str], names: tuple[str, ...]) -> str:
+    for name in names:
+        if name in parameters:
+            return parameters[name]
+    return ""
+
+
+def _find_ref(parameters: Mapping[str, str], reading: Reading) -> Network | None:
+    for name in reading.ref_names:
+        if name in parameters and (network := reading.networks.find_name(parameters[name].lower())):
+            return network
+    return None
 
 
 def _load_media(data: Mapping[str, Any]) -> tuple[Mapping[str, str], tuple[tuple[str, str], ...]]:

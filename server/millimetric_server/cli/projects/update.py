@@ -16,7 +16,7 @@ _DEFAULT = "default"
 
 @click.command("update")
 @click.argument("name")
-@click.option("--rule-set", metavar="S", help="The attribution rule set for new events, such as standard-1.")
+@click.option("--rule-set", metavar="S", help="The attribution rule set for new events, such as standard-2.")
 @click.option("--retention-days", type=int, metavar="N", help="How many days new events are kept.")
 @click.option(
     "--rate-limits",
