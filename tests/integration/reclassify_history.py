@@ -30,6 +30,7 @@ from millimetric_server.store.retrying_clickhouse import RetryingClickHouse
 
 OTHER_PROJECT = "prj_00000000000000bb"
 OWN_HOSTS = frozenset({"own.example"})
+IGNORED_HOSTS = frozenset({"wallet.example"})
 EVENTS = 800
 _BEGIN = int(datetime(2026, 7, 20, 18, tzinfo=UTC).timestamp()) * 1_000_000
 _SPAN_US = 20 * 86_400_000_000  # two partitions
@@ -50,6 +51,7 @@ _VISITS = [
     ("https://shop.example/?epik=1&amp;utm_campaign=Pins", ""),
     ("https://shop.example/paid", "https://www.paypal.com/"),
     ("https://shop.example/", "https://finance.yahoo.com/"),
+    ("https://shop.example/", "https://eu.wallet.example/"),
     ("https://shop.example/", "https://own.example/a"),
     ("https://shop.example/", "https://www.google.co.uk/"),
     ("https://shop.example/\u00e9'\\?utm_source=\"%00'\\", "https://news.example/"),
@@ -143,6 +145,7 @@ def _make_context(project_id: str) -> EnrichmentContext:
         rule_set="standard-1",
         retention_days=3650,
         own_hosts=OWN_HOSTS,
+        ignored_hosts=IGNORED_HOSTS,
         is_public_key=False,
         is_secret_key=True,
         received_at=_RECEIVED,
@@ -159,7 +162,7 @@ def _make_context(project_id: str) -> EnrichmentContext:
 def _expect_row(row: EventRow, rule_set: str) -> EventRow:
     if row.campaign == "lost" or (row.source_rule_id == "fbclid_social" and "fbclid" not in row.url):
         return row  # only what stood behind the # could tell
-    found = classify(row.url, row.referrer, rule_set, OWN_HOSTS)
+    found = classify(row.url, row.referrer, rule_set, OWN_HOSTS, IGNORED_HOSTS)
     values = (found.source, found.medium, found.campaign, found.confidence, found.rule_id, rule_set)
     return msgspec.structs.replace(row, **dict(zip(_ATTRIBUTION, values, strict=True)))
 
@@ -225,7 +228,7 @@ def _crash(url: str, database: str, project_id: str, statement: int) -> None:
     store = _Mortal(url, database)
     store.open()
     store.left = statement
-    reclassify(store, Scope(project_id, "millimetric-1", OWN_HOSTS, 2**62), lambda _what, _events: None)
+    reclassify(store, Scope(project_id, "millimetric-1", OWN_HOSTS, IGNORED_HOSTS, 2**62), lambda _what, _events: None)
     store.close()
 
 

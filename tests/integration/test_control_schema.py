@@ -79,13 +79,16 @@ def test_a_new_database_is_what_the_steps_lead_to(tmp_path: Path) -> None:
 def test_a_database_from_before_the_schema_had_versions_keeps_its_rows(url: str, engine: Engine) -> None:
     with engine.begin() as connection:  # as version 0.1 made it
         METADATA.create_all(connection)
+        connection.execute(text("ALTER TABLE projects DROP COLUMN ignored_referrers"))
         connection.execute(insert(control_revision).values(id=1, number=7, change_id="c"))
         connection.execute(insert(accounts).values(account_id="acc_1", name="default", created_at=_NOW))
         row = {"project_id": "prj_1", "account_id": "acc_1", "name": "shop", "rule_set": "standard-1"}
         connection.execute(insert(projects).values(**row, retention_days=30, created_at=_NOW))
     for _ in range(2):
         with contextlib.closing(open_control_store(url)) as store:
-            assert [one.name for one in store.list_projects()] == ["shop"]
+            (project,) = store.list_projects()
+            assert (project.name, project.rule_set) == ("shop", "standard-1")
+            assert project.ignored_referrers == frozenset()
     with engine.connect() as connection:
         assert read_version(connection) == schema.NEWEST
 

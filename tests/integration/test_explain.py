@@ -4,9 +4,11 @@ import grpc
 import httpx
 import pytest
 
+from integration.cli_process import run_cli
 from integration.reads import wait_for_key
 from millimetric.v1 import attribution_pb2, event_pb2, query_service_pb2_grpc
 from support.server_process import ORIGIN, ProjectKeys, ServerProcess
+from support.waiting import wait_until_equal
 
 _PHONE = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 "
@@ -83,6 +85,24 @@ def test_another_rule_set_can_be_tried_and_an_unknown_one_is_refused(server: Ser
         "event": ["is required"],
         "rule_set": ["must be one of standard-2, standard-1, millimetric-1"],
     }
+
+
+def test_a_running_server_follows_the_referrers_that_a_project_ignores(server: ServerProcess) -> None:
+    keys = server.create_project("ignoring")
+    wait_for_key(server, keys)
+    returned = {"event": "paid", "url": "https://shop.example/", "referrer": "https://eu.pay.example/"}
+
+    def find_rule() -> object:
+        return explain(server, keys.read, returned).json()["attribution"]["rule_id"]
+
+    assert find_rule() == "referrer_other"
+    code, output, _ = run_cli(server, "project", "update", keys.name, "--ignored-referrers", "www.pay.example")
+    assert (code, "pay.example" in output) == (0, True)
+    wait_until_equal(find_rule, "referrer_service")
+    headers = {"Authorization": f"Bearer {keys.secret}", "Millimetric-Ack": "stored"}
+    httpx.post(f"{server.base_url}/v1/track", json=returned, headers=headers)
+    (stored,) = httpx.get(f"{server.base_url}/v1/query", headers=headers).json()["rows"]
+    assert (stored["source"], stored["source_rule_id"]) == ("internal", "referrer_service")
 
 
 def test_a_read_key_has_no_visitor_to_speak_for(server: ServerProcess, keys: ProjectKeys) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from integration.cli_process import run_cli
 from integration.reclassify_history import (
+    IGNORED_HOSTS,
     OWN_HOSTS,
     expect,
     list_moves,
@@ -81,7 +82,8 @@ def place(request: pytest.FixtureRequest, clickhouse_server: ClickHouseServer) -
 
 def create_project(folder: Path) -> str:
     with contextlib.closing(open_control_store(f"sqlite:///{folder}/control.db")) as control:
-        return control.create_project("history", [f"https://{host}" for host in OWN_HOSTS]).project_id
+        made = control.create_project("history", [f"https://{host}" for host in OWN_HOSTS])
+        return control.update_project(made.project_id, ignored_referrers=IGNORED_HOSTS).project_id
 
 
 def read_moves(output: str) -> dict[tuple[str, ...], int]:

@@ -43,6 +43,24 @@ def test_rate_limits_of_the_project_name_only_what_differs(folder: Path) -> None
     assert not find(folder).rate_limits
 
 
+def test_ignored_referrers_replace_those_before_and_can_be_cleared(folder: Path) -> None:
+    run(
+        folder,
+        "update",
+        "shop",
+        "--ignored-referrers",
+        "WWW.Pay.example, login.example.org,b\u00fccher.example,com.acme.wallet",
+    )
+    hosts = {"pay.example", "login.example.org", "xn--bcher-kva.example", "com.acme.wallet"}
+    assert find(folder).ignored_referrers == hosts
+    assert run(folder, "update", "shop", "--retention-days", "90").exit_code == 0
+    assert find(folder).ignored_referrers == hosts
+    run(folder, "update", "shop", "--ignored-referrers", "other.example")
+    assert find(folder).ignored_referrers == {"other.example"}
+    run(folder, "update", "shop", "--ignored-referrers", "none")
+    assert find(folder).ignored_referrers == frozenset()
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -50,6 +68,11 @@ def test_rate_limits_of_the_project_name_only_what_differs(folder: Path) -> None
         (("--rate-limits", "query=1/1"), "is not one of track"),
         (("--rate-limits", "track=x"), "must look like"),
         (("--retention-days", "0"), "1 to 36500 days"),
+        (("--ignored-referrers", "https://pay.example/"), "is not a host: write pay.example.com"),
+        (("--ignored-referrers", "*.pay.example"), "it covers its subdomains"),
+        (("--ignored-referrers", "pay.example:8443"), "is not a host"),
+        (("--ignored-referrers", "pay.example,"), "is not a host"),
+        (("--ignored-referrers", ",".join(f"h{number}.example" for number in range(201))), "at most 200"),
     ],
 )
 def test_what_can_not_be_is_refused_with_what_can(folder: Path, options: tuple[str, str], sentence: str) -> None:

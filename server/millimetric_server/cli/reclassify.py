@@ -58,6 +58,7 @@ def reclassify_command(
         project_id=owner.project_id,
         rule_set=rule_set,
         own_hosts=read_hosts(owner.origins),
+        ignored_hosts=owner.ignored_referrers,
         received_before=time.time_ns() // 1000,
         from_us=bounds[0],
         to_us=bounds[1],

@@ -2,14 +2,16 @@
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 from millimetric_server.control.errors import ControlError
 from millimetric_server.control.keys import parse_key
-from millimetric_server.control.origins import normalise_origin
+from millimetric_server.control.origins import normalise_origin, normalise_referrer
 from millimetric_server.control.records import RateLimits
 
 NAME_LENGTH_MAX = 64
 RETENTION_DAYS_MAX = 36_500
+IGNORED_REFERRERS_MAX = 200
 
 _RULE_SET_SHAPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _PREFIX_SHAPE = re.compile(r"[0-9a-f]{8}")
@@ -63,6 +65,17 @@ def check_origin(text: str) -> str:
         return normalise_origin(text)
     except ValueError as error:
         raise ControlError(str(error)) from None
+
+
+def check_ignored_referrers(entries: Iterable[str]) -> frozenset[str]:
+    """Check the hosts that begin no visit, and write each in its one form."""
+    try:
+        hosts = frozenset(normalise_referrer(entry) for entry in entries)
+    except ValueError as error:
+        raise ControlError(str(error)) from None
+    if len(hosts) > IGNORED_REFERRERS_MAX:
+        raise ControlError(f"A project ignores at most {IGNORED_REFERRERS_MAX} referrers; these are {len(hosts)}.")
+    return hosts
 
 
 def check_rule_set(rule_set: str) -> str:

@@ -43,6 +43,23 @@ def normalise_origin(text: str) -> str:
     return _join_parts(match)
 
 
+def normalise_referrer(text: str) -> str:
+    """Write an entry of a project's ignored referrers in its one form: a host, without `www.`, or an app's name.
+
+    Raises:
+        ValueError: with a sentence that says what is wrong and how to write it.
+    """
+    text = text.strip()
+    match = _ORIGIN_SHAPE.fullmatch(f"https://{text}") if len(text) <= ORIGIN_LENGTH_MAX else None
+    if match is None or match["wildcard"] or match["port"]:
+        raise ValueError(
+            f"{text[:ORIGIN_LENGTH_MAX]!r} is not a host: write pay.example.com and nothing around it; it covers its "
+            "subdomains. An app is written as its package name."
+        )
+    host = _normalise_host(match["host"]).rstrip(".")
+    return host[4:] if host.startswith("www.") and "." in host[4:] else host
+
+
 def matches_origin(origin: str | None, entries: tuple[str, ...]) -> bool:
     """Tell whether a request's `Origin` equals one of `entries`, or is a subdomain of a wildcard entry.
 

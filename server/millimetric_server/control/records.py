@@ -63,7 +63,8 @@ class Project:
 
     `origins` are as `normalise_origin` writes them, sorted. `rate_limits` maps an RPC's snake_case name
     to its own bucket, or to None for "no limit"; an RPC that is absent, and a whole mapping that is
-    None, keep the server's setting. `created_at` is in UTC.
+    None, keep the server's setting. `ignored_referrers` are hosts as `normalise_referrer` writes them.
+    `created_at` is in UTC.
     """
 
     project_id: str
@@ -74,6 +75,7 @@ class Project:
     rule_set: str = DEFAULT_RULE_SET
     retention_days: int = DEFAULT_RETENTION_DAYS
     rate_limits: RateLimits | None = None
+    ignored_referrers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

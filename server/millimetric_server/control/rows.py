@@ -1,4 +1,4 @@
-"""Converts between records and table rows: ids, the JSON of rate limits, and one function per record."""
+"""Converts between records and table rows: ids, the JSON of settings, and one function per record."""
 
 import secrets
 from collections.abc import Iterable
@@ -42,6 +42,21 @@ def parse_rate_limits(text: str | None) -> RateLimits | None:
     return MappingProxyType(msgspec.json.decode(text, type=dict[str, RateLimit | None]))
 
 
+def format_referrers(hosts: Iterable[str]) -> str | None:
+    """Write hosts as a sorted JSON list; None for none."""
+    listed = sorted(hosts)
+    return msgspec.json.encode(listed).decode() if listed else None
+
+
+def parse_referrers(text: str | None) -> frozenset[str]:
+    """Read what `format_referrers` wrote.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    return frozenset() if text is None else msgspec.json.decode(text, type=frozenset[str])
+
+
 def read_account(row: Row[Any]) -> Account:
     """Make an account of a row of `accounts`."""
     return Account(row.account_id, row.name, row.created_at)
@@ -58,6 +73,7 @@ def read_project(row: Row[Any], origins: Iterable[str]) -> Project:
         rule_set=row.rule_set,
         retention_days=row.retention_days,
         rate_limits=parse_rate_limits(row.rate_limits),
+        ignored_referrers=parse_referrers(row.ignored_referrers),
     )
 
 

@@ -27,7 +27,14 @@ from millimetric_server.control.records import (
     Revision,
     Snapshot,
 )
-from millimetric_server.control.rows import format_rate_limits, make_id, read_account, read_key, read_project
+from millimetric_server.control.rows import (
+    format_rate_limits,
+    format_referrers,
+    make_id,
+    read_account,
+    read_key,
+    read_project,
+)
 from millimetric_server.control.tables import accounts, keys, project_origins, projects
 
 
@@ -131,6 +138,7 @@ class ControlStore:
         rule_set: str | None = None,
         retention_days: int | None = None,
         rate_limits: RateLimits | None = None,
+        ignored_referrers: Iterable[str] | None = None,
     ) -> Project:
         """Change what is given and leave what is None. Empty `rate_limits` return to the server's."""
         changes: dict[str, Any] = {}
@@ -140,6 +148,8 @@ class ControlStore:
             changes["retention_days"] = names.check_retention_days(retention_days)
         if rate_limits is not None:
             changes["rate_limits"] = format_rate_limits(names.check_rate_limits(rate_limits))
+        if ignored_referrers is not None:
+            changes["ignored_referrers"] = format_referrers(names.check_ignored_referrers(ignored_referrers))
         if not changes:
             return self.resolve_project(project, account)
         with self._database.write() as connection:

@@ -58,6 +58,7 @@ projects = Table(
     Column("retention_days", Integer, nullable=False),
     Column("rate_limits", Text),  # JSON, see Project.rate_limits; NULL: the server's
     Column("created_at", UtcTime, nullable=False),
+    Column("ignored_referrers", Text),  # JSON, a sorted list of hosts; NULL: none
     UniqueConstraint("account_id", "name"),
 )
 

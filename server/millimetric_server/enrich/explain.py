@@ -31,7 +31,7 @@ def explain_event(sent: CheckedEvent, context: EnrichmentContext) -> ExplainedEv
     removed = {"url": find_removed(sent.url, builder.url), "referrer": find_removed(referrer, builder.referrer)}
     return ExplainedEvent(
         row=EventRow(*read_columns(builder)),
-        attribution=explain(sent.url, referrer, context.rule_set, context.own_hosts),
+        attribution=explain(sent.url, referrer, context.rule_set, context.own_hosts, context.ignored_hosts),
         device=builder.device,
         removed={field: parts for field, parts in removed.items() if parts},
     )

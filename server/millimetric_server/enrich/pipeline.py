@@ -26,6 +26,7 @@ class EnrichmentContext:
     rule_set: str
     retention_days: int
     own_hosts: frozenset[str]
+    ignored_hosts: frozenset[str]  # that begin no visit
     is_public_key: bool
     is_secret_key: bool
     received_at: int  # microseconds since 1970 UTC
@@ -112,7 +113,7 @@ def assign_session(builder: EventBuilder, _context: EnrichmentContext) -> None:
 
 def attribute(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Find what brought the visitor. Before redaction, which drops the fragment and with it its parameters."""
-    found = classify(builder.sent.url, builder.referrer, context.rule_set, context.own_hosts)
+    found = classify(builder.sent.url, builder.referrer, context.rule_set, context.own_hosts, context.ignored_hosts)
     builder.source, builder.medium, builder.campaign = found.source, found.medium, found.campaign
     builder.source_confidence, builder.source_rule_id = found.confidence, found.rule_id
 

@@ -137,6 +137,7 @@ def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:
         rule_set=project.rule_set,
         retention_days=project.retention_days,
         own_hosts=read_hosts(project.origins),
+        ignored_hosts=project.ignored_referrers,
         is_public_key=call.key.kind is KeyKind.PUBLIC,
         is_secret_key=call.key.kind is KeyKind.SECRET,
         received_at=call.received_at,

@@ -39,6 +39,7 @@ class Scope:
     project_id: str
     rule_set: str
     own_hosts: frozenset[str]
+    ignored_hosts: frozenset[str]
     received_before: int
     from_us: int | None = None
     to_us: int | None = None
@@ -125,7 +126,7 @@ def decide(group: EventGroup, scope: Scope) -> Attribution | None:
     what is stored, does not find the parameters that it found then: such a group keeps its attribution.
     """
     if (rules := RULE_SETS.get(group.rule_set)) is not None:
-        again = classify(group.url, group.referrer, group.rule_set, scope.own_hosts)
+        again = classify(group.url, group.referrer, group.rule_set, scope.own_hosts, scope.ignored_hosts)
         if again.campaign != group.campaign:
             return None
         needs_parameters = all(rule.rule_id != group.source_rule_id for rule in rules.untagged_rules)
@@ -135,7 +136,7 @@ def decide(group: EventGroup, scope: Scope) -> Attribution | None:
             group.source_rule_id,
         ):
             return None
-    return classify(group.url, group.referrer, scope.rule_set, scope.own_hosts)
+    return classify(group.url, group.referrer, scope.rule_set, scope.own_hosts, scope.ignored_hosts)
 
 
 def _classify_month(

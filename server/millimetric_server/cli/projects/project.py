@@ -123,5 +123,6 @@ def _describe(one: Project) -> dict[str, object]:
         "origins": list(one.origins),
         "rule_set": one.rule_set,
         "retention_days": one.retention_days,
+        "ignored_referrers": sorted(one.ignored_referrers),
         "created_at": one.created_at.isoformat(),
     }

@@ -12,6 +12,7 @@ from millimetric_server.config import REFUSED, ConfigError, parse_rate_limits
 from millimetric_server.control.records import Project, RateLimit
 
 _DEFAULT = "default"
+_NONE = "none"
 
 
 @click.command("update")
@@ -24,9 +25,20 @@ _DEFAULT = "default"
     help="Calls a second / burst of this project, such as track=100/400,batch=off; `off` lifts all limits, and "
     "`default` returns to the server's. Replaces what was set before.",
 )
+@click.option(
+    "--ignored-referrers",
+    metavar="HOSTS",
+    help="Hosts that begin no visit, such as pay.example.com,login.example.org, each with its subdomains; `none` "
+    "clears the list. Replaces what was set before. For rule sets from standard-2 on.",
+)
 @setting_options(*CONTROL_FLAGS)
 def update_project(
-    name: str, rule_set: str | None, retention_days: int | None, rate_limits: str | None, **flags: object
+    name: str,
+    rule_set: str | None,
+    retention_days: int | None,
+    rate_limits: str | None,
+    ignored_referrers: str | None,
+    **flags: object,
 ) -> None:
     """Change the settings of the project NAME (or its id) and show them; without options, only show them.
 
@@ -37,12 +49,21 @@ def update_project(
     Examples:
       millimetric project update shop --rule-set millimetric-1
       millimetric project update shop --retention-days 90 --rate-limits track=100/400
+      millimetric project update shop --ignored-referrers pay.example.com,login.example.org
     """
     if rule_set is not None:
         check_rule_set(rule_set)
     limits = None if rate_limits is None else _read_limits(rate_limits)
+    hosts = None if ignored_referrers is None else _read_hosts(ignored_referrers)
     with open_control(flags) as (store, _):
-        _show(store.update_project(name, rule_set=rule_set, retention_days=retention_days, rate_limits=limits))
+        changed = store.update_project(
+            name, rule_set=rule_set, retention_days=retention_days, rate_limits=limits, ignored_referrers=hosts
+        )
+    _show(changed)
+
+
+def _read_hosts(text: str) -> list[str]:
+    return [] if text.strip().lower() == _NONE else text.split(",")
 
 
 def _read_limits(text: str) -> Mapping[str, RateLimit | None]:
@@ -69,6 +90,7 @@ def _show(project: Project) -> None:
         ("rule set", project.rule_set),
         ("days kept", str(project.retention_days)),
         ("rate limits", _write_limits(project)),
+        ("ignored referrers", ", ".join(sorted(project.ignored_referrers)) or _NONE),
     ]
     print_table(f"Project {project.name} ({project.project_id})", ("rule", "value"), rows)
 
