@@ -85,12 +85,12 @@ _REASON = (
 )
 _GUARD = (
     Edit(
-        f"{_GUARDS}__init__.py",
-        "from millimetric_server.guards.origin import check_origin\n",
+        f"{_GUARDS}caller.py",
+        "from millimetric_server.guards.deps import GuardDeps\n",
         "from millimetric_server.guards.pause import check_pause\n",
     ),
     Edit(
-        f"{_GUARDS}__init__.py",
+        f"{_GUARDS}caller.py",
         "    check_origin,  # before the message: the body of a foreign page is not looked at\n",
         "    check_pause,\n",
     ),
