@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,7 @@ from millimetric_server.process.workers import WorkerDiedError
 log = logging.getLogger(__name__)
 
 _GEOIP_CHECK_S = 30.0
+_GC_THRESHOLDS = 50_000, 50, 100  # calls make few cycles, and Python's own thresholds stop all of them every few calls
 _LAST_WORDS_S = 2  # for the answers to calls that are given up
 _DEATH_GRACE_S = 10.0  # beyond a shutdown's time
 
@@ -71,6 +73,9 @@ class Serving:
 
     def run(self) -> None:
         """Serve, and return when both doors are closed."""
+        gc.collect()
+        gc.freeze()  # rules, tables and modules stay as long as the process: the collector need not look at them again
+        gc.set_threshold(*_GC_THRESHOLDS)
         with _event_loop_policy():
             asyncio.run(self._serve())
 
