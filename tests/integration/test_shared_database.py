@@ -200,6 +200,16 @@ def test_a_half_migrated_schema_stays_locked(clickhouse_server: ClickHouseServer
             pass
 
 
+def test_a_lock_that_was_taken_over_is_not_dropped_by_its_first_holder(clickhouse_server: ClickHouseServer) -> None:
+    """It was paused; the number of its lock is another server's when it goes on."""
+    with contextlib.closing(ClickHouse(clickhouse_server.url, "taken_over")) as store:
+        store.open()
+        with hold_rollup_lock(store) as lock:
+            lock.release()
+            leave_lock(store, ROLLUPS)
+        assert store.query("EXISTS TABLE schema_lock_1") == [(1,)]
+
+
 def leave_lock(store: ClickHouse, purpose: str) -> None:
     store.command(f"CREATE TABLE schema_lock_1 (nothing UInt8) ENGINE = Memory COMMENT '{purpose} gone'")
 

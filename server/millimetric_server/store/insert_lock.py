@@ -53,7 +53,12 @@ class InsertLock:
             raise InsertsLockedError
 
     def release(self) -> None:
-        """Drop the lock, and those that it passed over: the oldest first, so that there is one until the end."""
+        """Drop the lock, and those that it passed over: the oldest first, so that there is one until the end.
+
+        Whoever took it over meanwhile drops it, and its number may be another server's by now.
+        """
+        if _find_newest(self.store) != (self.number, self.mark):
+            return
         for number in range(1, self.number + 1):
             self.store.command(f"DROP TABLE IF EXISTS schema_lock_{number} SYNC")
 
