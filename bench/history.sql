@@ -6,7 +6,8 @@
 -- Time       Sessions are in order of time, with a rhythm: the busiest hour of a day has four times the quietest one's.
 -- Visitors   A quarter of the sessions are of somebody new. The others are of a regular, who came first up to 60 days
 --            before, seldom long ago: about two sessions a visitor, and nine events.
--- Sources    By session, weighted: 30 % direct to 3 % ai; three of ten are campaigns with 20 names each.
+-- Sources    By session, weighted: 30 % direct to 3 % ai; three of ten are campaigns with 20 names each. Pages after the
+--            first come from the site itself.
 -- Places     By visitor: 20 countries, the first about 30 %; four devices; 2 % are bots; 10 % are signed in.
 -- Events     A session begins with a page, and each further event may be a step towards a purchase, or a page.
 -- Ids        As long and as random as real ones. A session's id is derived from the half hour, as the server does it.
@@ -51,10 +52,13 @@ FROM (
             event = 'search', concat('{"query":"term ', toString(event_hash % 10000), '"}'),
             '{}'
         ) AS properties,
-        ['direct', 'google', 'facebook', 'google', 'newsletter', 'bing', 'facebook', 'tiktok', 'linkedin', 'chatgpt'][entry]
-            AS source,
-        ['direct', 'organic', 'social', 'paid', 'email', 'organic', 'paid', 'social', 'social', 'ai'][entry] AS medium,
-        if(entry IN (4, 5, 7), concat('campaign-', toString(session_hash % 20)), '') AS campaign,
+        if(step != 0, 'internal', [
+            'direct', 'google', 'facebook', 'google', 'newsletter', 'bing', 'facebook', 'tiktok', 'linkedin', 'chatgpt'
+        ][entry]) AS source,
+        if(step != 0, 'internal', [
+            'direct', 'organic', 'social', 'paid', 'email', 'organic', 'paid', 'social', 'social', 'ai'
+        ][entry]) AS medium,
+        if(step = 0 AND entry IN (4, 5, 7), concat('campaign-', toString(session_hash % 20)), '') AS campaign,
         'high' AS source_confidence,
         'utm.tagged' AS source_rule_id,
         'standard-1' AS rule_set,

@@ -6,6 +6,7 @@ from typing import Any
 
 from integration.oracle_calendar import default_from, find_bucket, write_bucket
 from integration.oracle_filters import meets_all
+from integration.oracle_visits import Visit, list_visits
 from millimetric_server.api.messages import (
     Breakdown,
     Interval,
@@ -83,28 +84,21 @@ def _rank_figure(key: tuple[Any, ...], value: int) -> tuple[Any, ...]:
 def answer_sources(rows: Sequence[EventRow], request: SourcesRequest, now_us: int) -> Answer:
     """(source, medium or None, events, uniques, paid share) for each source of visits."""
     start = default_from(request.to, now_us) if request.from_ is None else request.from_
-    visits: dict[tuple[str, bool], list[EventRow]] = defaultdict(list)
-    for row in rows:
-        if request.include_bots or not row.is_bot:
-            visits[row.session_id, row.is_bot].append(row)
-    members: dict[tuple[str, str | None], list[EventRow]] = defaultdict(list)
-    for visit in visits.values():
-        entry = min(visit, key=lambda row: (row.timestamp, row.event_id.encode()))
-        if is_between(entry.timestamp, start, request.to):
-            medium = None if request.breakdown is Breakdown.SOURCE else entry.medium
-            members[entry.source, medium] += visit
-    answer = [
-        (
-            source,
-            medium,
-            len(group),
-            count_visitors(group),
-            sum(row.medium == "paid" for row in group) / len(group),
-        )
-        for (source, medium), group in members.items()
-    ]
+    members: dict[tuple[str, str | None], list[Visit]] = defaultdict(list)
+    for visit in list_visits(row for row in rows if request.include_bots or not row.is_bot):
+        if is_between(visit.entry.timestamp, start, request.to):
+            medium = None if request.breakdown is Breakdown.SOURCE else visit.entry.medium
+            members[visit.entry.source, medium].append(visit)
+    answer = [(source, medium, *_describe_visits(visits)) for (source, medium), visits in members.items()]
     answer.sort(key=lambda one: (-one[2], one[0].encode(), (one[1] or "").encode()))
     return answer[: request.limit or 50]
+
+
+def _describe_visits(visits: Sequence[Visit]) -> tuple[int, int, float]:
+    """Events, visitors, and the share of the events whose visits began as paid."""
+    events = [row for visit in visits for row in visit.events]
+    paid = sum(len(visit.events) for visit in visits if visit.entry.medium == "paid")
+    return len(events), count_visitors(events), paid / len(events)
 
 
 def is_between(time_us: int, start_us: int | None, end_us: int | None) -> bool:

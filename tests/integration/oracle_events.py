@@ -14,7 +14,7 @@ from millimetric_server.enrich.event_row import EventRow
 
 EVENTS = ("signup", "signup", "purchase", "purchase", "$identify", "Öffnen")
 VISITORS = ("ann", "ann", "ann", "bob", "bob", "d-4", "Ünal", "it's")
-SOURCES = ("", "direct", "google", "Google", "fácebook")
+SOURCES = ("", "direct", "google", "Google", "fácebook", "internal", "internal", "internal")
 MEDIUMS = ("", "paid", "paid", "organic", "direct")
 OTHERS = {
     "user_id": ("", "u1", "u2"),

@@ -117,7 +117,7 @@ def read_history(url: str, database: str) -> History:
         )
     history["sessions"] = _sort(
         store.query(
-            "SELECT project_id, session_id, is_bot, substring(entry, position(entry, '\\0') + 1), events, paid_events, "
+            "SELECT project_id, session_id, is_bot, began % 2, substring(entry, position(entry, '\\0') + 21), events, "
             "length(visitors) FROM sessions FINAL"
         )
     )
@@ -186,11 +186,11 @@ def tell_history(rows: list[EventRow]) -> History:
 
 
 def _tell_session(rows: list[EventRow]) -> tuple[Any, ...]:
-    first = min(rows, key=lambda row: (row.timestamp, row.event_id))
-    paid = sum(row.medium == "paid" for row in rows)
+    first = min(rows, key=lambda row: (row.timestamp, row.source == "internal", row.event_id))
     visitors = len({row.anonymous_id for row in rows})
-    entry = f"{len(first.source.encode()):04}{first.source}{first.medium}"
-    return entry, len(rows), paid, visitors
+    source, medium, campaign = first.source.encode(), first.medium.encode(), first.campaign.encode()
+    channel = f"{len(source):04}{len(medium):04}{first.source}{first.medium}{len(campaign):04}{first.campaign}"
+    return int(first.source == "internal"), f"{channel}{first.path}", len(rows), visitors
 
 
 def _sort(rows: Any) -> list[list[Any]]:

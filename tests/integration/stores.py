@@ -63,8 +63,8 @@ class Engine:
         )
         return self._read_all(
             *by_time,
-            "SELECT 'session', project_id, session_id, entry, events, paid_events, length(visitors), is_bot "
-            "FROM sessions FINAL ORDER BY ALL",
+            "SELECT 'session', project_id, session_id, entry, exit, began, toString(ended_at), events, "
+            "arraySort(visitors), arraySort(hours), is_bot FROM sessions FINAL ORDER BY ALL",
         )
 
     def read_expected_rollups(self) -> list[tuple[object, ...]]:
@@ -76,8 +76,11 @@ class Engine:
         )
         return self._read_all(
             *by_time,
-            "SELECT 'session', project_id, session_id, argMin(session_entry, (timestamp, event_id)), count(), "
-            "countIf(medium = 'paid'), uniqExact(anonymous_id), is_bot "
+            "SELECT 'session', project_id, session_id, "
+            "argMin(session_entry, (timestamp, source = 'internal', event_id)), max(session_exit), "
+            "min(toUnixTimestamp64Micro(timestamp) * 2 + (source = 'internal')), "
+            "toString(max(timestamp)), count(), arraySort(groupUniqArray(visitor)), "
+            "arraySort(groupUniqArray(toUInt32(intDiv(toUnixTimestamp(timestamp), 3600)))), is_bot "
             "FROM events GROUP BY project_id, session_id, is_bot ORDER BY ALL",
         )
 

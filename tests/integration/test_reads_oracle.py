@@ -293,7 +293,7 @@ def test_sources_are_read_from_the_projection_where_days_lie_in_one_part(
     assert [row[2] for row in _ask_sources(Asker(engine, NOW), "prj_a", request)] == [20]
     ((statement, parameters),) = statements
     plan = engine.store.query(f"EXPLAIN {statement}", parameters)
-    assert any("ReadFromMergeTree (ways)" in line for (line,) in plan)
+    assert any("ReadFromMergeTree (channels)" in line for (line,) in plan)
 
 
 def test_pages_while_a_writer_adds(engine: Engine) -> None:

@@ -1,4 +1,4 @@
-"""Sources: where visits came from, by their first event."""
+"""Sources: where visits came from, by the channels of their entries."""
 
 import msgspec
 from msgspec import UNSET
@@ -9,17 +9,14 @@ from millimetric_server.api.limits import list_limits
 from millimetric_server.api.messages import Breakdown, SourcesRequest, SourcesResponse, SourcesRow
 from millimetric_server.api.pending import Pending
 from millimetric_server.reads.bounds import begin_range, check_number, check_range
-from millimetric_server.reads.conditions import LATEST_US, Conditions, clamp_time, write_day
+from millimetric_server.reads.conditions import LATEST_US, clamp_time, write_day
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import DAY_US
+from millimetric_server.reads.visits import CHANNEL, bound_visits, build_visits, choose_bots
 from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.SourcesRequest)
-# An entry channel is the source with its length before it, and the medium.
-_COLUMNS = {
-    "source": "substring(entry_channel, 5, source_bytes)",
-    "medium": "substring(entry_channel, 5 + source_bytes)",
-}
+_COLUMNS = {"source": "substring(channel, 9, source_bytes)", "medium": "substring(channel, 9 + source_bytes)"}
 
 
 class SourcesPlan(msgspec.Struct, frozen=True):
@@ -47,25 +44,28 @@ def validate_sources(request: SourcesRequest, call: Call) -> SourcesPlan:
 async def sources(call: Call, plan: SourcesPlan, deps: ReadDeps) -> SourcesResponse:
     """Answer the sources of visits that began in the range, most events first."""
     from_us, to_us = clamp_time(plan.from_us), LATEST_US if plan.to_us is None else clamp_time(plan.to_us)
-    began = Conditions()
-    began.require_range("min(started_at)", plan.from_us, plan.to_us)
     has_medium = plan.breakdown is not Breakdown.SOURCE
     names = ("source", "medium") if has_medium else ("source",)
     statement = (
         read_statement("sources.sessions")
         .replace("%GROUPS%", ", ".join(f"{_COLUMNS[name]} AS {name}" for name in names))
         .replace("%NAMES%", ", ".join(names))
-        .replace("%BOTS%", "1" if plan.include_bots else "NOT is_bot")
-        .replace("%BEGAN%", began.sql)
+        .replace(
+            "%VISITS%", build_visits(read_statement("visits.internal"), ("visitors",), include_bots=plan.include_bots)
+        )
+        .replace("%CHANNEL%", CHANNEL)
+        .replace("%BOTS%", choose_bots(include_bots=plan.include_bots))
     )
     parameters = {
         "project": call.project.project_id,
         "limit": plan.limit,
+        "from_us": from_us,
+        "to_us": to_us,
         "first_day": write_day(from_us),
         "last_day": write_day(to_us),
         "first_whole_day": write_day(max(-(-from_us // DAY_US), 1) * DAY_US),  # day 0 has the ids that tell no day
         "last_whole_day": write_day((to_us // DAY_US - 1) * DAY_US),
-        **began.parameters,
+        **bound_visits(from_us, to_us),
     }
     rows = await Pending(deps.store.reads.run(statement, parameters, call.cancellation))
     if has_medium:

@@ -100,7 +100,7 @@ class Inspection:
         ((projections,),) = self._ask("inspect.broken_projections")
         if projections:
             log.warning("inspection: a projection of sessions can't be read in %d parts: rebuilding it", projections)
-            self._store.command("ALTER TABLE sessions MATERIALIZE PROJECTION ways", mutations_sync=0)
+            self._store.command("ALTER TABLE sessions MATERIALIZE PROJECTION channels", mutations_sync=0)
         self._refuse_beside_reclassify()
         yield
         for project_id, days in self._ask("inspect.projects"):
@@ -229,7 +229,7 @@ def _choose_slice(since: int, slices: int, slice: int) -> str:  # noqa: A002 - a
         "(SELECT session_id AS id FROM events "
         f"WHERE project_id = {{project:String}} AND session_hash % {slices} = {slice} "
         "AND session_hash NOT IN (SELECT session_hash FROM sessions WHERE project_id = {project:String} "
-        f"AND started_at < fromUnixTimestamp64Micro({since})))"
+        f"AND began < 2 * {since}))"
     )
 
 

@@ -4,7 +4,7 @@
 -- Parameters: project, since. Reads the project's ids of sessions in both tables.
 WITH old AS (
     SELECT session_hash FROM sessions
-    WHERE project_id = {project:String} AND started_at < fromUnixTimestamp64Micro({since:Int64})
+    WHERE project_id = {project:String} AND began < 2 * {since:Int64}
 )
 SELECT
     (SELECT count() FROM events WHERE project_id = {project:String} AND session_hash NOT IN old) AS wanted,

@@ -2,7 +2,7 @@
 -- Parameters: project, since, slices, slice. Reads the project's ids of sessions in both tables.
 WITH old AS (
     SELECT session_hash FROM sessions
-    WHERE project_id = {project:String} AND started_at < fromUnixTimestamp64Micro({since:Int64})
+    WHERE project_id = {project:String} AND began < 2 * {since:Int64}
 )
 SELECT session_id, is_bot, sum(wanted), sum(held)
 FROM (

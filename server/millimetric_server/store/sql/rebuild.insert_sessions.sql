@@ -4,12 +4,13 @@ INSERT INTO sessions
 SELECT
     project_id, session_day, session_hash, is_bot,
     any(session_id) AS session_id,
-    min(timestamp) AS started_at,
+    min(session_began) AS began,
     max(timestamp) AS ended_at,
     min(session_entry) AS entry,
+    max(session_exit) AS exit,
     count() AS events,
-    countIf(medium = 'paid') AS paid_events,
     groupUniqArray(visitor) AS visitors,
+    groupUniqArray(hour) AS hours,
     max(session_day != toDate(0) AND toDate(timestamp, 'UTC') != session_day) AS is_stray,
     max(retention_days) AS retention_days
 FROM events

@@ -63,7 +63,7 @@ class QueryService(Protocol):
 
     async def sources(self, request: SourcesRequest, ctx: RequestContext[SourcesRequest, SourcesResponse], /) -> SourcesResponse:
         """
-        Where visits came from, by the first event of each session.
+        Where visits came from, by the entry of each.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -301,7 +301,7 @@ class QueryServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> SourcesResponse:
         """
-        Where visits came from, by the first event of each session.
+        Where visits came from, by the entry of each.
         """
         return await self.execute_unary(
             request=request,
@@ -419,7 +419,7 @@ class QueryServiceSync(Protocol):
 
     def sources(self, request: SourcesRequest, ctx: RequestContext[SourcesRequest, SourcesResponse], /) -> SourcesResponse:
         """
-        Where visits came from, by the first event of each session.
+        Where visits came from, by the entry of each.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -655,7 +655,7 @@ class QueryServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> SourcesResponse:
         """
-        Where visits came from, by the first event of each session.
+        Where visits came from, by the entry of each.
         """
         return self.execute_unary(
             request=request,

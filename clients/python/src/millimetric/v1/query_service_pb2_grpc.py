@@ -101,7 +101,7 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Sources(self, request, context):
-        """Where visits came from, by the first event of each session.
+        """Where visits came from, by the entry of each.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class QueryServiceStub:
     Stats: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]
-    """Where visits came from, by the first event of each session."""
+    """Where visits came from, by the entry of each."""
     Funnel: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]
     """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]
@@ -67,7 +67,7 @@ class QueryServiceAsyncStub(QueryServiceStub):
     Stats: _aio.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _aio.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]  # type: ignore[assignment]
-    """Where visits came from, by the first event of each session."""
+    """Where visits came from, by the entry of each."""
     Funnel: _aio.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]  # type: ignore[assignment]
     """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _aio.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]  # type: ignore[assignment]
@@ -112,7 +112,7 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.SourcesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.SourcesResponse, _abc.Awaitable[_query_service_pb2.SourcesResponse]]:
-        """Where visits came from, by the first event of each session."""
+        """Where visits came from, by the entry of each."""
 
     @_abc_1.abstractmethod
     def Funnel(

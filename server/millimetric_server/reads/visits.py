@@ -1,0 +1,56 @@
+"""Visits: a session, or several of one visitor where the later ones begin `internal` soon after the one before.
+
+The rows of the table `sessions` are sessions; which of them are one visit is found when it is asked (docs/adr/0024).
+"""
+
+from collections.abc import Iterable, Mapping
+
+from millimetric_server.reads.conditions import clamp_time, write_day
+from millimetric_server.reads.time_zones import DAY_US
+from millimetric_server.store.statements import read_statement
+
+# A visit that lasts longer than this, without a pause of half an hour, may be cut at an end of the range.
+_NEAR_DAYS = 7
+_NEAR = (
+    "(session_day BETWEEN {near_first:Date} AND {near_last:Date} OR session_day = toDate(0) OR session_hash IN "
+    "(SELECT session_hash FROM sessions WHERE project_id = {project:String} AND is_stray = 1))"
+)
+# Of an entry: the lengths of source and medium, source and medium (schema/0012).
+CHANNEL = (
+    "substring(entry, position(entry, '\\0') + 21, 8 + toUInt16OrZero(substring(entry, position(entry, '\\0') + 21, 4))"
+    " + toUInt16OrZero(substring(entry, position(entry, '\\0') + 25, 4)))"
+)
+# What a session's rows are merged to, besides its entry, begin, end and number of events.
+FIGURES = {
+    "exit": "max(sessions.exit)",
+    "visitors": "groupArrayArray(sessions.visitors)",
+    "hours": "groupUniqArrayArray(sessions.hours)",
+}
+
+
+def choose_bots(*, include_bots: bool) -> str:
+    """The condition on is_bot."""
+    return "1" if include_bots else "NOT is_bot"
+
+
+def build_visits(chosen: str, figures: Iterable[str], *, include_bots: bool) -> str:
+    """Build the query for sessions with their visits.
+
+    `chosen` is a query for the hashes of sessions to look at, `figures` what is wanted of FIGURES.
+    """
+    return (
+        read_statement("visits.sessions")
+        .replace("%CHOSEN%", chosen)
+        .replace("%FIGURES%", "".join(f"{FIGURES[name]} AS {name}, " for name in figures))
+        .replace("%NEAR%", _NEAR)
+        .replace("%BOTS%", choose_bots(include_bots=include_bots))
+    )
+
+
+def bound_visits(from_us: int, to_us: int) -> Mapping[str, object]:
+    """The parameters of such a query: the days in which sessions of the range's visits may lie."""
+    near = _NEAR_DAYS * DAY_US
+    return {
+        "near_first": write_day(max(clamp_time(from_us) // DAY_US, 1) * DAY_US - near),
+        "near_last": write_day(to_us + near),
+    }
