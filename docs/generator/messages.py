@@ -3,7 +3,7 @@
 Three rules say what may be absent, and they are the protos' own words:
 
 * in a request everything may: a number or a text is then None, a list empty, an enum UNSPECIFIED; but in a message that
-  stands in lists alone, such as a filter, a text is then empty;
+  stands in lists and trees alone, such as a filter, a text is then empty;
 * in an answer what is `optional` may: it is then UNSET, and left out where it is written;
 * what stands behind such a field in an answer has a default too: zero, or UNSET for a list.
 """
@@ -20,7 +20,7 @@ _HEAD = '"""The messages of {path}. Made by `make generate`: don\'t edit it."""'
 _EVENT = "millimetric.v1.Event"
 _WIDTH = 120
 _REASON = "ErrorReason"
-_WORDS = {"from": "from_"}  # names that are words of Python
+_WORDS = {word: f"{word}_" for word in ("from", "and", "or", "not")}  # names that are words of Python
 _SCALARS = {
     FieldDescriptor.TYPE_BYTES: ("bytes", 'b""'),
     FieldDescriptor.TYPE_STRING: ("str", '""'),
@@ -48,7 +48,7 @@ def render_messages(described: Description) -> dict[str, str]:
 
 
 def _find_asked(described: Description) -> Mapping[str, bool]:
-    """The names of the messages that requests are made of, and whether each stands in lists alone."""
+    """The names of the messages that requests are made of, and whether each stands in lists and trees alone."""
     asked: dict[str, bool] = {}
     waiting = [(method.input_type, False) for service in described.list_services() for method in service.methods]
     while waiting:
@@ -56,7 +56,9 @@ def _find_asked(described: Description) -> Mapping[str, bool]:
         is_known = message.full_name in asked
         asked[message.full_name] = asked.get(message.full_name, True) and is_item
         if not is_known:
-            waiting += [(one.message_type, one.is_repeated) for one in message.fields if one.message_type is not None]
+            parts = [(one.message_type, one.is_repeated) for one in message.fields if one.message_type is not None]
+            is_tree = any(part is message for part, _ in parts)
+            waiting += [(part, is_repeated or is_tree) for part, is_repeated in parts]
     return asked
 
 
@@ -90,11 +92,11 @@ def _render_module(
 
 
 def _measure_depth(kind: Descriptor | EnumDescriptor) -> int:
-    """How many messages of its file stand before it at least."""
+    """How many messages of its file stand before it at least. A message may be made of itself."""
     if isinstance(kind, EnumDescriptor):
         return 0
     parts = [one.message_type for one in kind.fields if one.message_type is not None]
-    return 1 + max((_measure_depth(one) for one in parts if one.file is kind.file), default=0)
+    return 1 + max((_measure_depth(one) for one in parts if one.file is kind.file and one is not kind), default=0)
 
 
 def _render_enum(described: Description, enum: EnumDescriptor) -> str:
@@ -125,6 +127,8 @@ def _count_inherited(message: Descriptor, event: Descriptor) -> int:
 def _render_request(fields: Iterable[FieldDescriptor], *, is_item: bool) -> Iterator[str]:
     for one in fields:
         kind, name = _name_type(one, struct="Raw"), _WORDS.get(one.name, one.name)
+        if one.message_type is one.containing_type:
+            kind = f'"{kind}"'
         if one.is_repeated:
             kind, default = f"list[{kind}]", "field(default_factory=list)"
         elif one.enum_type is not None:
@@ -134,9 +138,10 @@ def _render_request(fields: Iterable[FieldDescriptor], *, is_item: bool) -> Iter
         elif kind == "bool" or (is_item and one.message_type is None):
             default = _SCALARS[one.type][1]
         else:
-            kind, default = f"{kind} | None", "None"
+            kind, default = (f'{kind[:-1]} | None"' if kind.endswith('"') else f"{kind} | None"), "None"
         if name != one.name:
-            default = f'field(default={default}, name="{one.name}")'
+            given = default.removeprefix("field(").removesuffix(")") if one.is_repeated else f"default={default}"
+            default = f'field({given}, name="{one.name}")'
         yield f"{name}: {kind} = {default}"
 
 

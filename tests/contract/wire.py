@@ -83,6 +83,9 @@ def to_query(request: dict[str, Any]) -> list[tuple[str, str]]:
     """Write a request as query parameters."""
     pairs = []
     for name, value in request.items():
+        if name == "where":
+            pairs.append((name, json.dumps(value)))
+            continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
                 pairs.append((name, _write_filter(item)))

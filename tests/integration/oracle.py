@@ -30,7 +30,7 @@ def answer_query(rows: Sequence[EventRow], request: QueryRequest) -> Answer:
         for row in rows
         if is_between(row.timestamp, request.from_, request.to)
         and all(getattr(request, name) in (None, "", getattr(row, name)) for name in _EQUALS)
-        and meets_all(row, request.filter)
+        and meets_all(row, request.filter, request.where)
     ]
     found.sort(key=lambda row: (row.timestamp, row.event_id.encode()), reverse=True)
     return [tuple(getattr(row, name) for name in _NAMES) for row in found]
@@ -48,7 +48,7 @@ def answer_stats(rows: Sequence[EventRow], request: StatsRequest, now_us: int) -
             is_between(row.timestamp, start, request.to)
             and (request.include_bots or not row.is_bot)
             and (not request.event or row.event == request.event)
-            and meets_all(row, request.filter)
+            and meets_all(row, request.filter, request.where)
         )
         if is_meant:
             has_bucket = request.interval is not Interval.UNSPECIFIED

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from millimetric_server.api.messages import Filter, FilterOp, Instant
+from millimetric_server.api.messages import Filter, FilterOp, FilterTree, Instant
 from millimetric_server.enrich.event_row import EventRow
 
 _ABSENT = object()
@@ -19,22 +19,52 @@ _ORDER: dict[FilterOp, Callable[[Any, Any], bool]] = {
 }
 
 
-def meets_all(row: EventRow, filters: Sequence[Filter]) -> bool:
-    """Tell whether a row meets every filter."""
-    return all(meets(row, one) for one in filters)
+def meets_all(row: EventRow, filters: Sequence[Filter], where: FilterTree | None = None) -> bool:
+    """Tell whether a row meets every filter, and the tree."""
+    return all(meets(row, one) for one in filters) and (where is None or _tree_meets(row, where))
+
+
+def _tree_meets(row: EventRow, tree: FilterTree) -> bool:
+    if tree.filter is not None:
+        return meets(row, tree.filter)
+    if tree.not_ is not None:
+        return not _tree_meets(row, tree.not_)
+    if tree.and_:
+        return all(_tree_meets(row, one) for one in tree.and_)
+    return any(_tree_meets(row, one) for one in tree.or_)
 
 
 def meets(row: EventRow, one: Filter) -> bool:
     """Tell whether a row meets a filter."""
     if one.column.startswith("properties."):
-        return _property_meets(_find(msgspec.json.decode(row.properties), one.column.split(".")[1:]), one)
-    value = getattr(row, one.column)
+        path = read_path(one.column.removeprefix("properties."))
+        return _property_meets(_find(msgspec.json.decode(row.properties), path), one)
+    value = getattr(row, "event" if one.column == "event_name" else one.column)
     if isinstance(value, str):
         return _text_meets(value, one)
     asked = one.values[0] == "true" if one.column == "is_bot" else Instant.parse(one.values[0])
     if one.op in _ORDER:
         return _ORDER[one.op](value, asked)
     return bool((value != asked) if one.op is FilterOp.NE else (value == asked))
+
+
+def read_path(text: str) -> list[str]:
+    """Take a path apart, letter by letter: names between dots, in quotes or not."""
+    names, at = [], 0
+    while at < len(text):
+        end = at
+        if text[at] == '"':
+            end += 1
+            while text[end] != '"':
+                end += 2 if text[end] == "\\" else 1
+            names.append(msgspec.json.decode(text[at : end + 1], type=str))
+            end += 1
+        else:
+            while end < len(text) and text[end] != ".":
+                end += 1
+            names.append(text[at:end])
+        at = end + 1
+    return names
 
 
 def looks_like_number(text: str) -> bool:

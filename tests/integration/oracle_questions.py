@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from hypothesis import strategies as st
 
 from integration.oracle_events import (
@@ -24,6 +25,7 @@ from millimetric_server.api.messages import (
     Breakdown,
     Filter,
     FilterOp,
+    FilterTree,
     FunnelRequest,
     FunnelStep,
     Instant,
@@ -40,6 +42,7 @@ GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type"
 TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "event": EVENTS,
+    "event_name": EVENTS,
     "event_id": ("Za", "é", "m"),
     "anonymous_id": VISITORS,
     "session_id": ("visit", "cart-1000000", "ann-"),
@@ -47,7 +50,7 @@ _VALUES: Mapping[str, tuple[str, ...]] = {
     "medium": MEDIUMS,
     "rule_set": ("standard-1",),
 } | OTHERS
-_ROLLED_UP = ("event", "source", "medium", "campaign", "country", "device_type", "browser", "os")
+_ROLLED_UP = ("event", "event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os")
 _ASKABLE = tuple(key for key in KEYS if "." not in key and key.strip())
 COMPARED = (FilterOp.EQ, FilterOp.NE, FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE)
 PARTS = ("", "r", "1", "0", "hi", "[", '"', "'", "%", "ß", "ru")
@@ -105,12 +108,13 @@ def _filters(column: str, values: tuple[str, ...]) -> st.SearchStrategy[Filter]:
     )
 
 
+def _quote(name: str) -> str:
+    return msgspec.json.encode(name).decode()
+
+
 def _property_filters() -> st.SearchStrategy[Filter]:
-    paths = st.one_of(
-        st.sampled_from(_ASKABLE),
-        st.lists(st.sampled_from(_ASKABLE), min_size=2, max_size=3).map(".".join),
-        st.just("a.b"),
-    )
+    name = st.one_of(st.sampled_from(_ASKABLE), st.sampled_from(KEYS).map(_quote))
+    paths = st.one_of(name, st.lists(name, min_size=2, max_size=3).map(".".join), st.just("a.b"))
     return paths.flatmap(lambda path: _filters(f"properties.{path}", PROPERTY_VALUES))
 
 
@@ -123,16 +127,34 @@ def _time_filters(anchor_us: int) -> st.SearchStrategy[Filter]:
     )
 
 
-def _any_filters(history: History) -> st.SearchStrategy[list[Filter]]:
+def _any_filter(history: History) -> st.SearchStrategy[Filter]:
     is_bot = st.builds(Filter, st.just("is_bot"), st.sampled_from(COMPARED[:2]), st.sampled_from((["true"], ["false"])))
-    one: st.SearchStrategy[Filter] = st.one_of(
+    return st.one_of(
         _text_filters(tuple(_VALUES)),
         _property_filters(),
         _property_filters(),
         _time_filters(history.anchor_us),
         is_bot,
     )
+
+
+def _any_filters(history: History) -> st.SearchStrategy[list[Filter]]:
+    one = _any_filter(history)
     return st.lists(one, max_size=1) | st.lists(one, max_size=2)
+
+
+def _trees(filters: st.SearchStrategy[Filter]) -> st.SearchStrategy[FilterTree | None]:
+    branches = st.recursive(
+        st.builds(FilterTree, filters),
+        lambda inner: st.one_of(
+            st.builds(FilterTree, and_=st.lists(inner, min_size=1, max_size=3)),
+            st.builds(FilterTree, or_=st.lists(inner, min_size=1, max_size=3)),
+            st.builds(FilterTree, not_=inner),
+        ),
+        max_leaves=4,
+    )
+    none: st.SearchStrategy[FilterTree | None] = st.none()
+    return st.one_of(none, none, branches)
 
 
 def _stats_filters(history: History) -> st.SearchStrategy[list[Filter]]:
@@ -172,6 +194,7 @@ def queries(draw: st.DrawFn, history: History) -> QueryRequest:
         user_id=draw(_rarely(OTHERS["user_id"])),
         anonymous_id=draw(_rarely(VISITORS)),
         filter=draw(_any_filters(history)),
+        where=draw(_trees(_any_filter(history))),
         limit=draw(st.sampled_from((None, 1000, 10, 5))),
     )
 
@@ -184,6 +207,7 @@ def stats_questions(draw: st.DrawFn, history: History) -> StatsRequest:
         metric=draw(st.sampled_from(Metric)),
         event=draw(st.one_of(st.none(), st.none(), st.sampled_from(EVENTS))),
         filter=draw(_stats_filters(history)),
+        where=draw(_trees(_text_filters(_ROLLED_UP) | _any_filter(history))),
         group_by=draw(st.one_of(st.just([]), st.lists(st.sampled_from(GROUPS), unique=True, max_size=3))),
         interval=draw(st.sampled_from(Interval)),
         timezone=draw(_zones(history)),
@@ -208,7 +232,7 @@ def funnels(draw: st.DrawFn, history: History) -> FunnelRequest:
     """Ask how far visitors came; the same event may be several steps."""
     none: st.SearchStrategy[list[Filter]] = st.just([])
     few = st.one_of(none, none, none, none, _any_filters(history))
-    step = st.builds(FunnelStep, st.sampled_from(EVENTS[:5]), few)
+    step = st.builds(FunnelStep, st.sampled_from(EVENTS[:5]), few, st.none() | _trees(_any_filter(history)))
     return FunnelRequest(
         **draw(_ranges(history)),
         window_seconds=draw(st.sampled_from((None, 1, 1800, 3600, 3600, 7200, 7 * 86_400, 31_622_400))),

@@ -69,7 +69,9 @@ def _travel(rows: Iterable[EventRow], request: FunnelRequest) -> _Journey:
 def _find_steps(row: EventRow, steps: Sequence[FunnelStep]) -> int:
     """The steps that a row meets as a mask: bit 0 is step 1."""
     return sum(
-        1 << number for number, step in enumerate(steps) if row.event == step.event and meets_all(row, step.filter)
+        1 << number
+        for number, step in enumerate(steps)
+        if row.event == step.event and meets_all(row, step.filter, step.where)
     )
 
 

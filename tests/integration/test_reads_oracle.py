@@ -33,7 +33,9 @@ from integration.stores import NOW, Engine, make_row
 from millimetric_server.api.messages import (
     Filter,
     FilterOp,
+    FilterTree,
     FunnelRequest,
+    FunnelStep,
     Instant,
     Interval,
     Message,
@@ -243,6 +245,24 @@ def test_every_filter_of_properties_compares_every_kind_of_value(engine: Engine)
             wrong.append(f"{_tell(one)}: {[row.properties for row in rows if row.event_id in differing]}")
     if wrong:
         pytest.fail("\n".join(wrong), pytrace=False)
+
+
+def test_the_largest_funnel_fits_into_a_statement(engine: Engine) -> None:
+    """Ten steps, each with all the filters that it may have, and as many names and values as all may have."""
+    steps = []
+    for step in range(10):
+        ones = [
+            Filter(
+                f"properties.{'.'.join(f'n{(step * 69 + number + part) % 440}' for part in range(10))}",
+                FilterOp.EQ,
+                ["1"],
+            )
+            for number in range(69)
+        ]
+        tree = FilterTree(or_=[FilterTree(filter=one) for one in ones[:49]])
+        steps.append(FunnelStep("signup", ones[49:], tree))
+    engine.append(make_row(event="signup"))
+    _check(Asker(engine, NOW), "prj_a", FunnelRequest(steps=steps), [make_row(event="signup")])
 
 
 def test_the_id_decides_which_of_two_events_at_once_was_first(engine: Engine) -> None:

@@ -9,6 +9,7 @@ from millimetric_server.api.messages import StoredEvent
 from millimetric_server.api.options import read_limits
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
+from millimetric_server.reads.filters import LEVELS_MAX, NODES_MAX, PARAMETERS_MAX
 from millimetric_server.reads.retention import COHORTS_MAX
 from millimetric_server.reads.stats import BUCKETS_MAX
 from repo.doc_files import read_section, read_table, split_list
@@ -87,7 +88,9 @@ def test_limits_of_reads_are_told() -> None:
 def test_limits_of_filters_are_told_and_the_same_for_every_read() -> None:
     told = " ".join(read_section(_REST, "Filters").split())
     messages = query_service_pb2.DESCRIPTOR.message_types_by_name.values()
-    filters = [field for message in messages for field in message.fields if field.name == "filter"]
+    filters = [
+        field for message in messages for field in message.fields if field.name == "filter" and field.is_repeated
+    ]
     assert len(filters) == 4
     (count,) = {read_limits(field.GetOptions()).items_max for field in filters}
     assert f"at most {count} filters" in told
@@ -95,6 +98,9 @@ def test_limits_of_filters_are_told_and_the_same_for_every_read() -> None:
     assert column.chars_max == values.chars_max
     assert f"at most {column.chars_max} characters" in told
     assert f"at most {values.items_max:,} values of {values.total_chars_max:,} characters together" in told
+    assert f"at most {PARAMETERS_MAX} different names and values" in told
+    trees = " ".join(read_section(_REST, "Trees of filters").split())
+    assert f"at most {NODES_MAX} nodes, and at most {LEVELS_MAX} levels" in trees
 
 
 def test_what_a_read_may_take_is_told() -> None:

@@ -126,7 +126,7 @@ def _list_repeated_messages(message: Descriptor) -> Iterator[FieldDescriptor]:
             continue
         if field.is_repeated:
             yield field
-        else:
+        elif field.message_type is not message:  # a tree
             yield from _list_repeated_messages(field.message_type)
 
 

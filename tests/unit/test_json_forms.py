@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from millimetric.v1 import query_service_pb2
-from millimetric_server.api.errors import AppError
+from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.messages import (
     Ack,
     BatchRequest,
@@ -114,6 +114,27 @@ def test_nested_messages_have_the_same_forms() -> None:
     assert message.steps[0].filter[0].op is FilterOp.LE
     assert (message.window_seconds, message.steps[1].filter) == (60, [])
     assert read(TrackRequest, '{"event":"x","ack":2}').ack is Ack.STORED
+
+
+def test_a_tree_that_is_written_in_another_spelling_has_few_levels() -> None:
+    """Each level is copied into the one around it, so a deep tree would cost its depth times its size."""
+    deep = '{"not":' * 400 + "{}" + "}" * 400
+    with pytest.raises(AppError, match="at most 16 levels"):
+        read(StatsRequest, f'{{"groupBy":[],"where":{deep}}}')
+
+
+@pytest.mark.parametrize("place", ["filter", "where"])
+@pytest.mark.parametrize("op", ["==", "=~", "<>", "="])
+def test_an_unknown_operator_in_a_body_is_told_with_those_there_are(op: str, place: str) -> None:
+    one = {"column": "path", "op": op, "values": ["/"]}
+    step = {"event": "a", "filter": [one]} if place == "filter" else {"event": "a", "where": {"not": {"filter": one}}}
+    with pytest.raises(AppError) as caught:
+        read(FunnelRequest, {"steps": [step]})
+    (violation,) = caught.value.violations
+    assert caught.value.reason is Reason.INVALID_PARAMS
+    assert violation.field == f"steps[0].{'filter[0]' if place == 'filter' else 'where.not.filter'}.op"
+    assert all(f"`{known}`" in violation.message for known in FilterOp if known)
+    assert f"'{op}'" in violation.message
 
 
 _NAMES = {

@@ -34,6 +34,8 @@ def find_places(described: Descriptor, path: tuple[FieldDescriptor, ...] = ()) -
             field.message_type is not None and field.message_type.full_name == _TIMESTAMP
         ):
             yield place
+        elif field in path:
+            continue  # a tree inside itself once is enough
         elif field.message_type is not None and field.message_type.full_name.startswith("millimetric."):
             yield from find_places(field.message_type, place)
 

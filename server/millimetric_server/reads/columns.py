@@ -20,16 +20,19 @@ GROUP_COLUMNS: Mapping[str, str] = {
     for field in fields(StatsRow)
     if field.name not in ("bucket", "value")
 }
+_ALIASES = {"event": "event_name"}
 # A StoredEvent's fields in their order, with times as microseconds.
 SELECTED = ", ".join(
     f"toUnixTimestamp64Micro({field.name})" if field.type is Instant else field.name for field in fields(StoredEvent)
 )
 
 
-def check_group_columns(columns: Sequence[str]) -> None:
-    """Raises AppError invalid_group_by for a column that is not a group column."""
-    unknown = [column for column in columns if column not in GROUP_COLUMNS]
+def check_group_columns(columns: Sequence[str]) -> tuple[str, ...]:
+    """Return group columns by their names in answers. Raises AppError invalid_group_by for one that is none."""
+    named = tuple(_ALIASES.get(column, column) for column in columns)
+    unknown = [column for column in named if column not in GROUP_COLUMNS]
     if unknown:
         raise AppError(
             Reason.INVALID_GROUP_BY, f"`{unknown[0][:64]}` is not a group column", allowed=tuple(GROUP_COLUMNS)
         )
+    return named

@@ -1,5 +1,6 @@
 """SQL conditions: fixed identifiers, bound values, and times that ClickHouse can compare."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ class Conditions:
 
     clauses: list[str] = field(default_factory=list)
     parameters: dict[str, object] = field(default_factory=dict)
+    _names: dict[Hashable, str] = field(default_factory=dict)  # of parameters, by type and value
 
     @property
     def sql(self) -> str:
@@ -20,11 +22,16 @@ class Conditions:
 
     def copy(self) -> "Conditions":
         """Make another that begins as this one, for conditions that only one statement has."""
-        return Conditions(list(self.clauses), dict(self.parameters))
+        return Conditions(list(self.clauses), dict(self.parameters), dict(self._names))
+
+    def begin_others(self) -> "Conditions":
+        """Make conditions that stand beside these in one statement, with the same parameters."""
+        return Conditions(parameters=self.parameters, _names=self._names)
 
     def bind(self, value: object, kind: str) -> str:
-        """Take a value as a parameter and return its placeholder."""
-        name = f"p{len(self.parameters)}"
+        """Take a value as a parameter and return its placeholder; equal values are one parameter."""
+        key: Hashable = (kind, tuple(value) if isinstance(value, list) else value)
+        name = self._names.setdefault(key, f"p{len(self.parameters)}")
         self.parameters[name] = value
         return f"{{{name}:{kind}}}"
 
@@ -32,10 +39,13 @@ class Conditions:
         """Add `column operator value`. Column and operator are ours, never the caller's."""
         self.clauses.append(f"{column} {operator} {self.bind(value, kind)}")
 
+    def compare_time(self, column: str, operator: str, time_us: int) -> str:
+        """Write a comparison of a time column with microseconds since 1970 UTC."""
+        return f"{column} {operator} fromUnixTimestamp64Micro({self.bind(clamp_time(time_us), 'Int64')})"
+
     def require_time(self, column: str, operator: str, time_us: int) -> None:
-        """Add a comparison of a time column with microseconds since 1970 UTC."""
-        time = self.bind(clamp_time(time_us), "Int64")
-        self.clauses.append(f"{column} {operator} fromUnixTimestamp64Micro({time})")
+        """Add such a comparison."""
+        self.clauses.append(self.compare_time(column, operator, time_us))
 
     def require_range(self, column: str, from_us: int | None, to_us: int | None) -> None:
         """Add the bounds of a range of time, the second exclusive."""

@@ -38,13 +38,12 @@ class FunnelPlan(msgspec.Struct, frozen=True):
 
 def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
     """Check a Funnel. Raises AppError invalid_params, invalid_group_by."""
-    if request.group_by:
-        check_group_columns((request.group_by,))
+    group_by = check_group_columns((request.group_by,))[0] if request.group_by else ""
     if not _STEPS.items_min <= len(request.steps) <= _STEPS.items_max:
         raise invalid_params("steps", f"must be {_STEPS.items_min} to {_STEPS.items_max}")
     conditions = Conditions()
     matches = tuple(
-        _match_step(step, conditions.parameters, f"steps[{number}]") for number, step in enumerate(request.steps)
+        _match_step(step, conditions.begin_others(), f"steps[{number}]") for number, step in enumerate(request.steps)
     )
     events = tuple(step.event for step in request.steps)
     check_range(request.from_, request.to)
@@ -57,7 +56,7 @@ def validate_funnel(request: FunnelRequest, call: Call) -> FunnelPlan:
         events,
         matches,
         check_number("window_seconds", request.window_seconds, _LIMITS),
-        request.group_by or "",
+        group_by,
         check_number("limit", request.limit, _LIMITS),
     )
 
@@ -72,13 +71,12 @@ async def funnel(call: Call, plan: FunnelPlan, deps: ReadDeps) -> FunnelResponse
     return FunnelResponse([row for figures in rows for row in _make_group(figures, plan)])
 
 
-def _match_step(step: FunnelStep, parameters: dict[str, Any], field: str) -> str:
-    """Write the condition for an event to meet the step; its values are added to the parameters."""
+def _match_step(step: FunnelStep, conditions: Conditions, field: str) -> str:
+    """Write the condition for an event to meet the step."""
     if not check_text(f"{field}.event", step.event, _STEP["event"].chars_max):
         raise invalid_params(f"{field}.event", "is required")
-    conditions = Conditions(parameters=parameters)
     conditions.require("event", "=", step.event)
-    add_filters(conditions, step.filter, f"{field}.filter")
+    add_filters(conditions, step.filter, step.where, f"{field}.")
     return conditions.sql
 
 

@@ -49,7 +49,7 @@ def select_events(request: QueryRequest | ExportRequest) -> Conditions:
     for name in ("event", "source", "medium", "user_id", "anonymous_id"):
         if value := check_text(name, getattr(request, name), _LIMITS[name].chars_max):
             conditions.require(name, "=", value)
-    add_filters(conditions, request.filter)
+    add_filters(conditions, request.filter, request.where)
     return conditions
 
 

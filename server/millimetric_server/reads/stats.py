@@ -1,6 +1,7 @@
 """Stats: counts or uniques, by time and group."""
 
 import functools
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime
 from itertools import repeat
@@ -20,7 +21,7 @@ from millimetric_server.reads.bounds import begin_range, check_number, check_ran
 from millimetric_server.reads.columns import GROUP_COLUMNS, check_group_columns
 from millimetric_server.reads.conditions import Conditions, clamp_time, write_day
 from millimetric_server.reads.deps import ReadDeps
-from millimetric_server.reads.filters import add_filters
+from millimetric_server.reads.filters import add_filters, list_filtered
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.rollups import BY_SOURCE, DAILY, HOURLY
@@ -81,17 +82,18 @@ class StatsPlan(msgspec.Struct, frozen=True):
 
 def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
     """Check a Stats. Raises AppError invalid_params, invalid_group_by."""
-    check_group_columns(request.group_by)
-    if len(set(request.group_by)) != len(request.group_by):
+    group_by = check_group_columns(request.group_by)
+    if len(set(group_by)) != len(group_by):
         raise invalid_params("group_by", "names a column twice")
     event = check_text("event", request.event, _LIMITS["event"].chars_max)
     check_range(request.from_, request.to)
     from_us = begin_range(request.from_, request.to, call.received_at)
     _check_buckets(from_us, call.received_at if request.to is None else request.to, request.interval)
     timezone = check_timezone(request.timezone)
-    table = _choose_table(request, from_us, timezone, call.received_at)
+    columns = _list_columns(request, group_by)
+    table = _choose_table(request, columns, from_us, timezone, call.received_at)
     conditions = _select_range(table, from_us, request.to)
-    add_filters(conditions, request.filter)
+    add_filters(conditions, request.filter, request.where)
     if event:
         conditions.require("event", "=", event)
     if not request.include_bots:
@@ -100,7 +102,7 @@ def validate_stats(request: StatsRequest, call: Call) -> StatsPlan:
         table,
         conditions,
         request.metric,
-        tuple(request.group_by),
+        group_by,
         request.interval,
         timezone,
         check_number("limit", request.limit, _LIMITS),
@@ -127,7 +129,7 @@ def _check_buckets(from_us: int, to_us: int, interval: Interval) -> None:
         raise invalid_params("interval", message)
 
 
-def _choose_table(request: StatsRequest, from_us: int, timezone: str, now_us: int) -> _Table:
+def _choose_table(request: StatsRequest, columns: AbstractSet[str], from_us: int, timezone: str, now_us: int) -> _Table:
     """Find the smallest table that can answer, by its resolution in time and its columns."""
     bounds = (from_us, 0 if request.to is None else request.to)
     candidates: tuple[_Table, ...] = ()
@@ -137,13 +139,12 @@ def _choose_table(request: StatsRequest, from_us: int, timezone: str, now_us: in
         timezone, from_us, now_us + DAY_US if request.to is None else request.to
     ):
         candidates = (_HOURS,)
-    columns = _list_columns(request)
     return next((one for one in candidates if one.columns is not None and columns <= one.columns), _EVENTS)
 
 
-def _list_columns(request: StatsRequest) -> AbstractSet[str]:
+def _list_columns(request: StatsRequest, group_by: Sequence[str]) -> AbstractSet[str]:
     """The columns that the table must keep."""
-    columns = {GROUP_COLUMNS[name] for name in request.group_by} | {one.column for one in request.filter}
+    columns = {GROUP_COLUMNS[name] for name in group_by} | list_filtered(request.filter, request.where)
     if request.event:
         columns.add("event")
     if not request.include_bots:

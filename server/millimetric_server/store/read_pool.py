@@ -39,6 +39,11 @@ _NO_ROOM_RETRY_S = 60.0
 _KILL_AGAIN_S = 0.2  # a query that is on its way to ClickHouse can't be killed yet
 
 
+# A funnel of ten steps with all the filters that it may have; ClickHouse's own bounds are 256 KiB and 50,000.
+_STATEMENT_BYTES_MAX = 1024 * 1024
+_STATEMENT_ELEMENTS_MAX = 500_000
+
+
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
     """What one read may take."""
@@ -63,6 +68,8 @@ class ReadLimits:
             "read_overflow_mode": "throw",
             "max_result_rows": 100_000,
             "result_overflow_mode": "throw",
+            "max_query_size": _STATEMENT_BYTES_MAX,
+            "max_ast_elements": _STATEMENT_ELEMENTS_MAX,
         }
 
 

@@ -156,6 +156,40 @@ class ExportResponse(Message):
     data: bytes
 
 
+class FilterTree(Message):
+    """Conditions that are joined by and, or and not."""
+
+    filter: Filter | None = None
+    and_: list["FilterTree"] = field(default_factory=list, name="and")
+    or_: list["FilterTree"] = field(default_factory=list, name="or")
+    not_: "FilterTree | None" = field(default=None, name="not")
+
+
+class StatsResponse(Message):
+    """Figures, largest first; with an interval, by bucket."""
+
+    rows: list[StatsRow]
+    truncated: bool | UnsetType = UNSET
+
+
+class SourcesResponse(Message):
+    """Sources, most events first."""
+
+    rows: list[SourcesRow]
+
+
+class FunnelResponse(Message):
+    """How many visitors reached each step."""
+
+    rows: list[FunnelRow]
+
+
+class RetentionResponse(Message):
+    """Cohorts by periods."""
+
+    rows: list[RetentionRow]
+
+
 class QueryRequest(Message):
     """Which events to read."""
 
@@ -170,6 +204,7 @@ class QueryRequest(Message):
     filter: list[Filter] = field(default_factory=list)
     limit: int | None = None
     page_token: str | None = None
+    where: FilterTree | None = None
 
 
 class StatsRequest(Message):
@@ -186,19 +221,7 @@ class StatsRequest(Message):
     timezone: str | None = None
     limit: int | None = None
     include_bots: bool = False
-
-
-class StatsResponse(Message):
-    """Figures, largest first; with an interval, by bucket."""
-
-    rows: list[StatsRow]
-    truncated: bool | UnsetType = UNSET
-
-
-class SourcesResponse(Message):
-    """Sources, most events first."""
-
-    rows: list[SourcesRow]
+    where: FilterTree | None = None
 
 
 class FunnelStep(Message):
@@ -206,18 +229,7 @@ class FunnelStep(Message):
 
     event: str = ""
     filter: list[Filter] = field(default_factory=list)
-
-
-class FunnelResponse(Message):
-    """How many visitors reached each step."""
-
-    rows: list[FunnelRow]
-
-
-class RetentionResponse(Message):
-    """Cohorts by periods."""
-
-    rows: list[RetentionRow]
+    where: FilterTree | None = None
 
 
 class ExportRequest(Message):
@@ -233,6 +245,7 @@ class ExportRequest(Message):
     anonymous_id: str | None = None
     filter: list[Filter] = field(default_factory=list)
     format: ExportFormat = ExportFormat.UNSPECIFIED
+    where: FilterTree | None = None
 
 
 class FunnelRequest(Message):

@@ -18,6 +18,8 @@ from millimetric_server.api.messages import (
     BatchRequest,
     Event,
     Filter,
+    FilterOp,
+    FilterTree,
     Message,
     decode_custom,
     encode_custom,
@@ -33,6 +35,7 @@ _MALFORMED = (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError)
 # built before anybody can count it, so it is bounded here.
 _COMMAS_MAX = 250_000
 _TEXT_CHARS_MAX = 400  # of msgspec's sentences, which repeat what was sent; the place stands at the end
+_OP_PLACE = re.compile(r"(^|\.)filter(\[(\d+|\.\.\.)\])?\.op$")  # of a filter that compares in an unknown way
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
 
 encode_rest: Callable[[Message], bytes] = msgspec.json.Encoder(enc_hook=encode_custom).encode
@@ -48,6 +51,7 @@ class _RawBatch(msgspec.Struct):
 
 _decode_raw_batch = msgspec.json.Decoder(_RawBatch).decode
 _decode_events = msgspec.json.Decoder(list[Event], dec_hook=decode_custom).decode
+_decode_tree = msgspec.json.Decoder(FilterTree, dec_hook=decode_custom).decode
 _decode_event = msgspec.json.Decoder(Event, dec_hook=decode_custom).decode
 
 
@@ -72,7 +76,10 @@ class JsonDecoder:
             except msgspec.ValidationError:  # most calls are written as we would write them, and are spared this
                 message = self._decoder.decode(write_plainly(body or b"{}", self._request))
         except msgspec.ValidationError as error:
-            raise invalid_payload((_locate(error),)) from None
+            place = _locate(error)
+            if _OP_PLACE.search(place.field):
+                raise invalid_params(place.field, _explain_op(place.message)) from None
+            raise invalid_payload((place,)) from None
         except _MALFORMED:
             raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
         return message
@@ -90,21 +97,25 @@ def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -
     for name, text in pairs:
         if name not in known or name in path:
             raise invalid_params(name[:64], f"is not a parameter of this route; there are {', '.join(known)}")
-        if name == "filter" and text:
-            values.setdefault(name, []).append(_read_filter(text))
-        elif known[name]:
-            values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
-        elif name in values:
-            raise invalid_params(name, "is given twice")
-        elif text.lower() == "null" and name not in texts:  # msgspec would take it for an absent value
+        if name not in texts and text.lower() == "null":  # msgspec would take it for an absent value
             raise invalid_params(name, "must not be null: leave it out")
-        elif text:
-            values[name] = text
+        _add_param(values, name, text, is_list=known[name])
     try:
         return msgspec.convert(values, request, strict=False, dec_hook=decode_custom)
     except (msgspec.ValidationError, OverflowError) as error:
         place = _locate(error)
         raise AppError(Reason.INVALID_PARAMS, f"{place.field}: {place.message}", violations=(place,)) from None
+
+
+def _add_param(values: dict[str, Any], name: str, text: str, *, is_list: bool) -> None:
+    if name == "filter" and text:
+        values.setdefault(name, []).append(_read_filter(text))
+    elif is_list:
+        values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
+    elif name in values:
+        raise invalid_params(name, "is given twice")
+    elif text:
+        values[name] = _read_tree(text) if name == "where" else text
 
 
 def encode_connect(message: Message) -> bytes:
@@ -140,6 +151,25 @@ def _decode_one(raw: msgspec.Raw) -> Event:
         return _decode_event(write_plainly(raw, Event))
     except msgspec.ValidationError as error:
         return UndecodableEvent(violations=(_locate(error),))
+
+
+def _explain_op(message: str) -> str:
+    _, _, sent = message.partition("invalid enum value ")
+    known = ", ".join(f"`{op.value}`" for op in FilterOp if op is not FilterOp.UNSPECIFIED)
+    return f"must be one of {known}" + (f", not {sent[:64]}" if sent else "")
+
+
+def _read_tree(text: str) -> Any:
+    """Read a tree of filters from JSON. Raises AppError invalid_params that names the field."""
+    try:
+        return _decode_tree(write_plainly(text.encode(), FilterTree))
+    except msgspec.ValidationError as error:
+        place = _locate(error)
+        field = "where" if place.field == "body" else f"where.{place.field}"
+        message = _explain_op(place.message) if _OP_PLACE.search(place.field) else place.message
+        raise invalid_params(field, message) from None
+    except _MALFORMED:
+        raise invalid_params("where", 'must be a JSON object, such as {"not": {"filter": …}}') from None
 
 
 def _read_filter(text: str) -> Filter:

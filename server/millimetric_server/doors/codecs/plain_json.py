@@ -19,28 +19,37 @@ from millimetric_server.doors.codecs.proto import find_proto_class
 from millimetric_server.doors.codecs.proto_values import read_enum_names
 
 _encode = msgspec.json.encode
-Write = Callable[[bytes], bytes | None]
+Write = Callable[[bytes, int], bytes | None]  # with how many levels of messages there may be inside
 Decode = Callable[[bytes | Raw], msgspec.Struct]
 _ABSENT = (b"null", b'""')
 _NUMBER_STARTS = [bytes((start,)) for start in b'"-0123456789']
 _NUMBER_BYTES_MAX = 200  # with escapes
 _DIGITS_MAX = 20  # of 64 bits, with a sign
 _WHOLE_MAX = 2.0**64
+_LEVELS_MAX = 16  # each level is copied into the one around it
 _NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d{1,2})?", re.ASCII)
 
 
-def write_plainly(body: bytes | Raw, message: type[msgspec.Struct], described: type[Message] | None = None) -> bytes:
+def write_plainly(
+    body: bytes | Raw,
+    message: type[msgspec.Struct],
+    described: type[Message] | None = None,
+    levels: int = _LEVELS_MAX,
+) -> bytes:
     """Write an object in snake_case without unknown fields and absent values; free-form values stay as they are.
 
-    `described` is the message of the protos that it stands for, if its class has another name.
+    `described` is the message of the protos that it stands for, if its class has another name. `levels` is how many
+    messages may stand inside one another.
 
     Raises:
-        msgspec.MsgspecError: it is no JSON object.
+        msgspec.MsgspecError: it is no JSON object, or has too many levels.
     """
+    if levels == 0:
+        raise msgspec.ValidationError(f"Must have at most {_LEVELS_MAX} levels")
     plan, decode = _make_plan(message, described or message)
     pairs = []
     for (start, write), raw in zip(plan, astuple(decode(body)), strict=True):
-        if raw is not NO_JSON and (value := write(bytes(raw))) is not None:
+        if raw is not NO_JSON and (value := write(bytes(raw), levels - 1)) is not None:
             pairs.append(start + value)
     return b"{" + b",".join(pairs) + b"}"
 
@@ -89,36 +98,36 @@ def _make_writer(field: FieldInfo, message: type[Message]) -> Write:
     return _write_present
 
 
-def _write_text(raw: bytes) -> bytes | None:
+def _write_text(raw: bytes, _levels: int) -> bytes | None:
     return None if raw == b"null" else raw
 
 
-def _write_present(raw: bytes) -> bytes | None:
+def _write_present(raw: bytes, _levels: int) -> bytes | None:
     return None if raw in _ABSENT else raw
 
 
-def _write_integer(raw: bytes) -> bytes | None:
+def _write_integer(raw: bytes, levels: int) -> bytes | None:
     number = _read_integer(raw)
-    return _write_present(raw) if number is None else str(number).encode()
+    return _write_present(raw, levels) if number is None else str(number).encode()
 
 
-def _write_enum(members: Mapping[int, WireEnum], raw: bytes) -> bytes | None:
+def _write_enum(members: Mapping[int, WireEnum], raw: bytes, levels: int) -> bytes | None:
     number = _read_integer(raw)
-    return _write_present(raw) if number is None else _encode(members.get(number, number))
+    return _write_present(raw, levels) if number is None else _encode(members.get(number, number))
 
 
-def _write_message(kind: type[Message], raw: bytes) -> bytes | None:
-    return write_plainly(raw, kind) if raw.startswith(b"{") else _write_present(raw)
+def _write_message(kind: type[Message], raw: bytes, levels: int) -> bytes | None:
+    return write_plainly(raw, kind, None, levels) if raw.startswith(b"{") else _write_present(raw, levels)
 
 
-def _write_list(item: type[Message], raw: bytes) -> bytes | None:
+def _write_list(item: type[Message], raw: bytes, levels: int) -> bytes | None:
     if not raw.startswith(b"["):
-        return _write_present(raw)
+        return _write_present(raw, levels)
     try:
         items = split_list(raw)
     except TooManyItemsError:
         return raw  # the request's check limits the number
-    return b"[" + b",".join(_write_message(item, bytes(one)) or b"null" for one in items) + b"]"
+    return b"[" + b",".join(_write_message(item, bytes(one), levels) or b"null" for one in items) + b"]"
 
 
 def _read_integer(raw: bytes) -> int | None:

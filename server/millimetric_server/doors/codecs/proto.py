@@ -228,6 +228,12 @@ def _read_nested(name: str, read: Callable[[ProtoMessage], Any], value: ProtoMes
 
 def _make_nested_reader(message: type[Message]) -> Callable[[ProtoMessage], Any]:
     """Like _make_reader; an event among others that can't be read is its violations, as in JSON."""
+    if _is_tree(message):
+
+        def read_tree(proto: ProtoMessage) -> Any:
+            return _make_reader(message)(proto)
+
+        return read_tree
     read = _make_reader(message)
     if message is not Event:
         return read
@@ -279,11 +285,27 @@ def _writer_of(kind: Any, described: Any) -> Convert | None:
         numbers = {member: number for number, member in read_enum_names(inner, described.enum_type).items()}  # type: ignore[arg-type]
         return numbers.__getitem__
     if get_origin(inner) is list and issubclass((item := get_args(inner)[0]), Message):
-        write = _make_writer(item)
+        write = _make_nested_writer(item)
         return write if write is _write_plain else lambda values: [write(value) for value in values]
     if isinstance(inner, type) and issubclass(inner, Message):
-        return _make_writer(inner)
+        return _make_nested_writer(inner)
     return None
+
+
+def _make_nested_writer(message: type[Message]) -> Convert:
+    if not _is_tree(message):
+        return _make_writer(message)
+
+    def write_tree(value: Any) -> Any:
+        return _make_writer(message)(value)
+
+    return write_tree
+
+
+def _is_tree(message: type[Message]) -> bool:
+    """Tell whether a message is made of itself, so that its conversion can't be made before it is needed."""
+    described = find_proto_class(message).DESCRIPTOR
+    return any(field.message_type is described for field in described.fields)
 
 
 def _strip_optional(kind: Any) -> Any:

@@ -17,6 +17,7 @@ FIELDS_MAX = 250_000
 STRUCT_BYTES_MAX = 6 * 8192
 _VARINT, _EIGHT, _LENGTH, _GROUP, _GROUP_END, _FOUR = range(6)
 _VARINT_BITS_MAX = 63
+_LEVELS_MAX = 100  # of messages inside messages, as protobuf itself has it
 _MORE = 0x80  # the bit that says that a number goes on
 
 
@@ -61,18 +62,20 @@ class WireReader:
         except IndexError:
             raise MalformedError from None
 
-    def check(self, body: bytes, described: Any) -> None:
+    def check(self, body: bytes, described: Any, levels: int = _LEVELS_MAX) -> None:
         """Count everything in a message of this descriptor.
 
         Raises MalformedError, AppError invalid_payload that names a Struct which is too large.
         """
+        if levels == 0:
+            raise MalformedError
         struct_bytes: dict[str, int] = {}
         for number, _, start, end, is_bytes in self.read(body):
             field = described.fields_by_number.get(number)
             if field is None or not is_bytes or field.type != FieldDescriptor.TYPE_MESSAGE:
                 continue
             if field.message_type.full_name != "google.protobuf.Struct":
-                self.check(body[start:end], field.message_type)
+                self.check(body[start:end], field.message_type, levels - 1)
                 continue
             struct_bytes[field.name] = struct_bytes.get(field.name, 0) + end - start  # repeated ones are merged
             if struct_bytes[field.name] > STRUCT_BYTES_MAX:

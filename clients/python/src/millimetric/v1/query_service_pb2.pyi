@@ -98,8 +98,17 @@ class Filter(_message.Message):
     values: _containers.RepeatedScalarFieldContainer[str]
     def __init__(self, column: _Optional[str] = ..., op: _Optional[_Union[FilterOp, str]] = ..., values: _Optional[_Iterable[str]] = ...) -> None: ...
 
+class FilterTree(_message.Message):
+    __slots__ = ("filter",)
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    AND_FIELD_NUMBER: _ClassVar[int]
+    OR_FIELD_NUMBER: _ClassVar[int]
+    NOT_FIELD_NUMBER: _ClassVar[int]
+    filter: Filter
+    def __init__(self, filter: _Optional[_Union[Filter, _Mapping]] = ..., **kwargs) -> None: ...
+
 class QueryRequest(_message.Message):
-    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "limit", "page_token")
+    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "limit", "page_token", "where")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -111,6 +120,7 @@ class QueryRequest(_message.Message):
     FILTER_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
     event: str
@@ -121,7 +131,8 @@ class QueryRequest(_message.Message):
     filter: _containers.RepeatedCompositeFieldContainer[Filter]
     limit: int
     page_token: str
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., **kwargs) -> None: ...
+    where: FilterTree
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., limit: _Optional[int] = ..., page_token: _Optional[str] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ..., **kwargs) -> None: ...
 
 class QueryResponse(_message.Message):
     __slots__ = ("rows", "next_page_token")
@@ -132,7 +143,7 @@ class QueryResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[_event_pb2.StoredEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class StatsRequest(_message.Message):
-    __slots__ = ("project", "to", "metric", "event", "filter", "group_by", "interval", "timezone", "limit", "include_bots")
+    __slots__ = ("project", "to", "metric", "event", "filter", "group_by", "interval", "timezone", "limit", "include_bots", "where")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -144,6 +155,7 @@ class StatsRequest(_message.Message):
     TIMEZONE_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
     metric: Metric
@@ -154,7 +166,8 @@ class StatsRequest(_message.Message):
     timezone: str
     limit: int
     include_bots: bool
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
+    where: FilterTree
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ..., **kwargs) -> None: ...
 
 class StatsResponse(_message.Message):
     __slots__ = ("rows", "truncated")
@@ -226,12 +239,14 @@ class SourcesRow(_message.Message):
     def __init__(self, source: _Optional[str] = ..., medium: _Optional[str] = ..., events: _Optional[int] = ..., uniques: _Optional[int] = ..., paid_share: _Optional[float] = ...) -> None: ...
 
 class FunnelStep(_message.Message):
-    __slots__ = ("event", "filter")
+    __slots__ = ("event", "filter", "where")
     EVENT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     event: str
     filter: _containers.RepeatedCompositeFieldContainer[Filter]
-    def __init__(self, event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ...) -> None: ...
+    where: FilterTree
+    def __init__(self, event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ...) -> None: ...
 
 class FunnelRequest(_message.Message):
     __slots__ = ("project", "to", "window_seconds", "steps", "group_by", "limit", "include_bots")
@@ -314,7 +329,7 @@ class RetentionRow(_message.Message):
     def __init__(self, cohort: _Optional[str] = ..., visitors: _Optional[int] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ExportRequest(_message.Message):
-    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "format")
+    __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "format", "where")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
@@ -325,6 +340,7 @@ class ExportRequest(_message.Message):
     ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
     event: str
@@ -334,7 +350,8 @@ class ExportRequest(_message.Message):
     anonymous_id: str
     filter: _containers.RepeatedCompositeFieldContainer[Filter]
     format: ExportFormat
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., format: _Optional[_Union[ExportFormat, str]] = ..., **kwargs) -> None: ...
+    where: FilterTree
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., format: _Optional[_Union[ExportFormat, str]] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ..., **kwargs) -> None: ...
 
 class ExportResponse(_message.Message):
     __slots__ = ("data",)
