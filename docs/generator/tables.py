@@ -67,7 +67,7 @@ def render_methods(described: Description) -> str:
 def render_columns(described: Description) -> str:
     """Write what a stored event has, and by which name each column can be grouped by."""
     event, row = described.find_message("StoredEvent"), described.find_message("StatsRow")
-    groups = {field.name.removesuffix("_name"): field.name for field in row.fields}
+    groups = {field.name.removesuffix("_name"): field.name for field in row.fields if field.message_type is None}
     rows = [
         (
             f"`{field.name}`",

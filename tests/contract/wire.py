@@ -88,7 +88,7 @@ def to_query(request: dict[str, Any]) -> list[tuple[str, str]]:
             continue
         for item in value if isinstance(value, list) else [value]:
             if isinstance(item, dict):
-                pairs.append((name, _write_filter(item)))
+                pairs.append((name, _write_measure(item) if name == "metrics" else _write_filter(item)))
             else:
                 pairs.append((name, str(item).lower() if isinstance(item, bool) else str(item)))
     return pairs
@@ -99,7 +99,17 @@ def read_message(message: Message) -> dict[str, Any]:
     content = json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-    return _shorten(content, message.DESCRIPTOR)
+    answer: dict[str, Any] = _shorten(content, message.DESCRIPTOR)
+    if message.DESCRIPTOR.name == "StatsResponse":
+        answer["rows"] = [_flatten(row) for row in answer["rows"]]
+    return answer
+
+
+def _flatten(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of Stats with what it has by name as members, as REST has it."""
+    named = {**row.pop("properties"), **row.pop("measures")}
+    previous = row.pop("previous")
+    return {**named, **row, **({"previous": previous} if previous else {})}
 
 
 def read_rest(text: str) -> Any:
@@ -152,10 +162,16 @@ def _shorten_value(value: Any, field: FieldDescriptor) -> Any:
         prefix = field.enum_type.values[0].name.removesuffix("UNSPECIFIED")
         return value.removeprefix(prefix).lower().replace("unspecified", "")
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        return {key: int(number) for key, number in value.items()}
+        _, one = field.message_type.fields
+        return {key: _shorten_value(item, one) for key, item in value.items()}
     if field.message_type is not None and field.message_type.full_name.startswith(_PACKAGE):
         return _shorten(value, field.message_type)
     return int(value) if field.type in (FieldDescriptor.TYPE_UINT64, FieldDescriptor.TYPE_INT64) else value
+
+
+def _write_measure(one: dict[str, Any]) -> str:
+    what = one.get("property") or one.get("event")
+    return f"{one['kind']}({what})" if what else str(one["kind"])
 
 
 def _write_filter(one: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ MEDIUMS = ("", "paid", "paid", "organic", "direct")
 OTHERS = {
     "user_id": ("", "u1", "u2"),
     "path": ("", "/", "/pricing", "/é?"),
-    "url": ("", "https://a.test/pricing?q=1"),
+    "url": ("", "https://a.test/pricing?q=1", "https://b.a.test/?utm_content=x%20y+z&utm_term=%C3%BC&utm_content=no"),
     "referrer": ("", "https://b.test/"),
     "campaign": ("", "spring", "Ümlaut, 'quoted'"),
     "source_confidence": ("high", "low"),

@@ -9,7 +9,7 @@ import msgspec
 from millimetric_server.api.messages import Filter, FilterOp, FilterTree, Instant
 from millimetric_server.enrich.event_row import EventRow
 
-_ABSENT = object()
+ABSENT = object()
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _ORDER: dict[FilterOp, Callable[[Any, Any], bool]] = {
     FilterOp.GT: lambda one, other: bool(one > other),
@@ -38,7 +38,7 @@ def meets(row: EventRow, one: Filter) -> bool:
     """Tell whether a row meets a filter."""
     if one.column.startswith("properties."):
         path = read_path(one.column.removeprefix("properties."))
-        return _property_meets(_find(msgspec.json.decode(row.properties), path), one)
+        return _property_meets(find_value(msgspec.json.decode(row.properties), path), one)
     value = getattr(row, "event" if one.column == "event_name" else one.column)
     if isinstance(value, str):
         return _text_meets(value, one)
@@ -87,47 +87,49 @@ def _text_meets(text: str, one: Filter) -> bool:
     return text == value
 
 
-def _find(value: Any, path: Sequence[str]) -> Any:
+def find_value(value: Any, path: Sequence[str]) -> Any:
+    """The value at a path of a JSON object; ABSENT where there is none."""
     for key in path:
         if not isinstance(value, dict) or key not in value:
-            return _ABSENT
+            return ABSENT
         value = value[key]
     return value
 
 
 def _property_meets(value: Any, one: Filter) -> bool:
-    if value is _ABSENT or value is None:
+    if value is ABSENT or value is None:
         return one.op is FilterOp.NE
     if one.op is FilterOp.EXISTS:
         return bool(value != "" or not isinstance(value, str))
     if one.op is FilterOp.NE:
         return not _equals(value, one.values[0])
     if one.op is FilterOp.CONTAINS:
-        return one.values[0] in _write(value)
+        return one.values[0] in write_value(value)
     if one.op in _ORDER:
         return _compares(value, one.op, one.values[0])
     return any(_equals(value, each) for each in one.values)
 
 
 def _equals(value: Any, asked: str) -> bool:
-    if _is_number(value) and looks_like_number(asked):
+    if is_number(value) and looks_like_number(asked):
         return bool(value == float(asked))
-    return _write(value) == (asked if isinstance(value, str) else _rewrite(asked))
+    return write_value(value) == (asked if isinstance(value, str) else _rewrite(asked))
 
 
 def _compares(value: Any, op: FilterOp, asked: str) -> bool:
-    if _is_number(value) and looks_like_number(asked):
+    if is_number(value) and looks_like_number(asked):
         return _ORDER[op](value, float(asked))
     if isinstance(value, str) and not looks_like_number(asked):
         return _ORDER[op](value.encode(), asked.encode())
     return False
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a JSON value is a number."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _write(value: Any) -> str:
+def write_value(value: Any) -> str:
     """A text as it is, everything else as compact JSON in which whole numbers have no fraction."""
     return value if isinstance(value, str) else msgspec.json.encode(_shorten(value)).decode()
 
@@ -138,7 +140,7 @@ def _rewrite(asked: str) -> str:
         value = msgspec.json.decode(asked)
     except msgspec.DecodeError:
         return asked
-    return _write(value) if isinstance(value, list | dict) else asked
+    return write_value(value) if isinstance(value, list | dict) else asked
 
 
 def _shorten(value: Any) -> Any:

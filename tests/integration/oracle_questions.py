@@ -23,6 +23,7 @@ from integration.oracle_events import (
 )
 from millimetric_server.api.messages import (
     Breakdown,
+    Compare,
     Filter,
     FilterOp,
     FilterTree,
@@ -30,6 +31,8 @@ from millimetric_server.api.messages import (
     FunnelStep,
     Instant,
     Interval,
+    Measure,
+    MeasureKind,
     Metric,
     Period,
     QueryRequest,
@@ -38,7 +41,20 @@ from millimetric_server.api.messages import (
     StatsRequest,
 )
 
-GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path")
+STORED_GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path")
+VISIT_GROUPS = (
+    *("session_source", "session_medium", "session_campaign", "landing_path", "exit_path"),
+    *("first_source", "first_medium", "first_campaign"),
+)
+GROUPS = (*STORED_GROUPS, "hostname", "referrer_host", "utm_content", "utm_term", *VISIT_GROUPS)
+_OF_NUMBERS = (
+    *(MeasureKind.SUM, MeasureKind.AVG, MeasureKind.MIN, MeasureKind.MAX),
+    *(MeasureKind.P50, MeasureKind.P90, MeasureKind.P99),
+)
+_OF_VISITS = (
+    *(MeasureKind.SESSIONS, MeasureKind.BOUNCE_RATE),
+    *(MeasureKind.SESSION_SECONDS, MeasureKind.EVENTS_PER_SESSION),
+)
 TIMEZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe")
 _VALUES: Mapping[str, tuple[str, ...]] = {
     "event": EVENTS,
@@ -199,6 +215,39 @@ def queries(draw: st.DrawFn, history: History) -> QueryRequest:
     )
 
 
+_measures = st.one_of(
+    st.sampled_from((MeasureKind.COUNT, MeasureKind.UNIQUES, MeasureKind.USERS)).map(Measure),
+    st.sampled_from(_OF_VISITS).map(Measure),
+    st.sampled_from(_OF_VISITS).map(Measure),
+    st.builds(Measure, st.sampled_from(_OF_NUMBERS), st.sampled_from(("properties.n", "properties.a.n"))),
+    st.builds(Measure, st.just(MeasureKind.CONVERSION_RATE), event=st.sampled_from(EVENTS)),
+)
+
+
+@st.composite
+def figure_questions(draw: st.DrawFn, history: History) -> StatsRequest:
+    """Ask for several figures, groups of visits and of properties, comparisons and empty buckets."""
+    question = draw(stats_questions(history))
+    groups = st.sampled_from(
+        (*GROUPS, *VISIT_GROUPS, *VISIT_GROUPS, "properties.n", 'properties."a.b"', "properties.a.n")
+    )
+    how = draw(st.sampled_from(("alone", "alone", "period", "year", "range")))
+    compare = {"period": Compare.PREVIOUS_PERIOD, "year": Compare.PREVIOUS_YEAR}.get(how, Compare.UNSPECIFIED)
+    other = draw(_ranges(history, is_bounded=True)) if how == "range" else {"from_": None, "to": None}
+    return msgspec.structs.replace(
+        question,
+        metric=Metric.UNSPECIFIED,
+        metrics=draw(
+            st.lists(_measures, min_size=1, max_size=3, unique_by=lambda one: (one.kind, one.property, one.event))
+        ),
+        group_by=draw(st.one_of(st.just([]), st.lists(groups, unique=True, max_size=3))),
+        compare=compare,
+        compare_from=other["from_"],
+        compare_to=draw(st.sampled_from((None, other["to"]))),
+        fill=question.interval is not Interval.UNSPECIFIED and draw(st.booleans()),
+    )
+
+
 @st.composite
 def stats_questions(draw: st.DrawFn, history: History) -> StatsRequest:
     """Ask for figures."""
@@ -208,7 +257,7 @@ def stats_questions(draw: st.DrawFn, history: History) -> StatsRequest:
         event=draw(st.one_of(st.none(), st.none(), st.sampled_from(EVENTS))),
         filter=draw(_stats_filters(history)),
         where=draw(_trees(_text_filters(_ROLLED_UP) | _any_filter(history))),
-        group_by=draw(st.one_of(st.just([]), st.lists(st.sampled_from(GROUPS), unique=True, max_size=3))),
+        group_by=draw(st.one_of(st.just([]), st.lists(st.sampled_from(STORED_GROUPS), unique=True, max_size=3))),
         interval=draw(st.sampled_from(Interval)),
         timezone=draw(_zones(history)),
         limit=draw(st.sampled_from((None, None, 1000, 3, 1))),
@@ -237,7 +286,7 @@ def funnels(draw: st.DrawFn, history: History) -> FunnelRequest:
         **draw(_ranges(history)),
         window_seconds=draw(st.sampled_from((None, 1, 1800, 3600, 3600, 7200, 7 * 86_400, 31_622_400))),
         steps=draw(st.lists(step, min_size=2, max_size=4)),
-        group_by=draw(st.one_of(st.none(), st.sampled_from(GROUPS))),
+        group_by=draw(st.one_of(st.none(), st.sampled_from(STORED_GROUPS))),
         limit=draw(st.sampled_from((None, 1, 100))),
         include_bots=draw(st.booleans()),
     )

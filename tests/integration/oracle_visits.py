@@ -28,7 +28,7 @@ def list_visits(rows: Iterable[EventRow]) -> list[Visit]:
         sessions[row.session_id, row.is_bot].append(row)
     by_visitor: dict[tuple[str, bool], list[list[EventRow]]] = defaultdict(list)
     for session in sessions.values():
-        session.sort(key=_rank)
+        session.sort(key=rank)
         by_visitor[session[0].anonymous_id, session[0].is_bot].append(session)
     return [visit for of_visitor in by_visitor.values() for visit in _join(of_visitor)]
 
@@ -37,7 +37,7 @@ def _join(sessions: Sequence[list[EventRow]]) -> list[Visit]:
     """Join one visitor's sessions: one that begins internal within half an hour of earlier events goes on."""
     visits: list[Visit] = []
     last_us = 0
-    for session in sorted(sessions, key=lambda one: _rank(one[0])):
+    for session in sorted(sessions, key=lambda one: rank(one[0])):
         entry = session[0]
         goes_on = visits and entry.source == "internal" and entry.timestamp - last_us <= _PAUSE_US
         if not goes_on:
@@ -47,6 +47,6 @@ def _join(sessions: Sequence[list[EventRow]]) -> list[Visit]:
     return visits
 
 
-def _rank(row: EventRow) -> tuple[int, bool, bytes]:
+def rank(row: EventRow) -> tuple[int, bool, bytes]:
     """By time; of several at once first those that do not come from the site itself, then by id."""
     return row.timestamp, row.source == "internal", row.event_id.encode()

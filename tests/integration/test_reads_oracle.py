@@ -3,7 +3,7 @@
 import itertools
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,20 +14,23 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from integration.asking import Asker
-from integration.oracle import answer_query, answer_sources, answer_stats
+from integration.oracle import answer_query, answer_sources
 from integration.oracle_calendar import to_us
 from integration.oracle_events import ANCHORS, DAY, HOUR, MINUTE, NUMBERS, TEXTS, History, histories
 from integration.oracle_filters import meets
 from integration.oracle_questions import (
     COMPARED,
+    GROUPS,
     PARTS,
     PROPERTY_VALUES,
+    figure_questions,
     funnels,
     queries,
     retentions,
     sources_questions,
     stats_questions,
 )
+from integration.oracle_stats import Row, answer_stats
 from integration.oracle_visitors import answer_funnel, answer_retention
 from integration.stores import NOW, Engine, make_row
 from millimetric_server.api.messages import (
@@ -43,13 +46,13 @@ from millimetric_server.api.messages import (
     RetentionRequest,
     SourcesRequest,
     StatsRequest,
+    StatsRow,
 )
 from millimetric_server.enrich.event_row import EventRow
 from support.rpcs import RPCS
 
 _ASKED = {rpc.request for rpc in RPCS}
 _CERTAIN = Filter("session_id", FilterOp.NE, ["no visit"])  # all rows meet it, and no roll-up knows it
-_GROUPS = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ def _scenarios(draw: st.DrawFn) -> Scenario:
     kinds: tuple[tuple[type[Message], Any], ...] = (
         (QueryRequest, queries),
         (StatsRequest, stats_questions),
-        (StatsRequest, stats_questions),
+        (StatsRequest, figure_questions),
+        (StatsRequest, figure_questions),
         (SourcesRequest, sources_questions),
         (FunnelRequest, funnels),
         (RetentionRequest, retentions),
@@ -149,12 +153,25 @@ def _ask_query(asker: Asker, project_id: str, request: QueryRequest) -> list[tup
         page = msgspec.structs.replace(request, page_token=answer.next_page_token)
 
 
-def _ask_stats(asker: Asker, project_id: str, request: StatsRequest) -> tuple[list[tuple[Any, ...]], bool]:
+def _ask_stats(asker: Asker, project_id: str, request: StatsRequest) -> tuple[list[Row], bool]:
     answer = asker.ask(project_id, request)
-    unasked = [name for name in _GROUPS if name not in request.group_by]
+    unasked = [name for name in GROUPS if name not in request.group_by]
     assert all(getattr(row, name) is msgspec.UNSET for row in answer.rows for name in unasked)
-    rows = [(row.bucket or None, *(getattr(row, name) for name in request.group_by), row.value) for row in answer.rows]
-    return rows, bool(answer.truncated)
+    return [_read_stats_row(row, request) for row in answer.rows], bool(answer.truncated)
+
+
+def _read_stats_row(row: StatsRow, request: StatsRequest) -> Row:
+    groups = tuple(
+        row.properties[name] if name.startswith("properties.") else getattr(row, name) for name in request.group_by
+    )
+    name = request.metric.value or "count"
+    figures = {name: float(row.value)} if row.measures is msgspec.UNSET else row.measures
+    earlier = None if row.previous is msgspec.UNSET else _round(row.previous)
+    return row.bucket or None, groups, _round(figures), earlier
+
+
+def _round(figures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(figure, 6) for name, figure in figures.items()}
 
 
 def _ask_sources(asker: Asker, project_id: str, request: SourcesRequest) -> list[tuple[Any, ...]]:

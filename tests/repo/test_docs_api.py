@@ -11,7 +11,7 @@ from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
 from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
 from millimetric_server.reads.filters import LEVELS_MAX, NODES_MAX, PARAMETERS_MAX
 from millimetric_server.reads.retention import COHORTS_MAX
-from millimetric_server.reads.stats import BUCKETS_MAX
+from millimetric_server.reads.buckets import BUCKETS_MAX
 from repo.doc_files import read_section, read_table, split_list
 from support.rpcs import RPCS
 

@@ -14,13 +14,11 @@ COLUMNS: Mapping[str, str] = {
     field.name: _TYPES[field.type] for field in fields(StoredEvent) if field.name != "properties"
 }
 TEXTS = tuple(field.name for field in fields(StoredEvent) if field.type is str)
-# Group columns as callers name them, and as the tables do.
-GROUP_COLUMNS: Mapping[str, str] = {
-    field.name: "event" if field.name == "event_name" else field.name
-    for field in fields(StatsRow)
-    if field.name not in ("bucket", "value")
+# Group columns that events have, as callers name them, and as the tables do.
+GROUP_COLUMNS: Mapping[str, str] = {"event_name": "event"} | {
+    field.name: field.name for field in fields(StatsRow) if field.name in COLUMNS
 }
-_ALIASES = {"event": "event_name"}
+ALIASES = {"event": "event_name"}  # a column by its other name
 # A StoredEvent's fields in their order, with times as microseconds.
 SELECTED = ", ".join(
     f"toUnixTimestamp64Micro({field.name})" if field.type is Instant else field.name for field in fields(StoredEvent)
@@ -29,7 +27,7 @@ SELECTED = ", ".join(
 
 def check_group_columns(columns: Sequence[str]) -> tuple[str, ...]:
     """Return group columns by their names in answers. Raises AppError invalid_group_by for one that is none."""
-    named = tuple(_ALIASES.get(column, column) for column in columns)
+    named = tuple(ALIASES.get(column, column) for column in columns)
     unknown = [column for column in named if column not in GROUP_COLUMNS]
     if unknown:
         raise AppError(

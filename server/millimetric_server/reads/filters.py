@@ -109,8 +109,8 @@ def _check_size(one: Filter, field: str) -> None:
 def _write_checked(conditions: Conditions, one: Filter) -> str:
     _check_values(one)
     column = name_column(one)
-    if (match := _PROPERTY.fullmatch(column)) is not None:
-        return compare_property(conditions, one, _read_path(match[1]))
+    if (path := _find_path(column)) is not None:
+        return compare_property(conditions, one, path)
     if (kind := COLUMNS.get(column)) is None:
         hint = (
             '; quote what has other characters: properties."Product Name"' if column.startswith("properties.") else ""
@@ -118,6 +118,20 @@ def _write_checked(conditions: Conditions, one: Filter) -> str:
         known = f"use properties.<name> or one of {', '.join(COLUMNS)}"
         raise _FilterError(f"`{column[:64]}` is not a column; {known}{hint}")
     return (_compare_text if kind == "String" else _compare_typed)(conditions, one, column)
+
+
+def find_property(column: str, field: str) -> list[str] | None:
+    """The path of a property that a column names; None for other columns. Raises AppError invalid_params."""
+    check_text(field, column, _COLUMN.chars_max)
+    try:
+        return _find_path(column)
+    except _FilterError as error:
+        raise invalid_params(field, str(error)) from None
+
+
+def _find_path(column: str) -> list[str] | None:
+    match = _PROPERTY.fullmatch(column)
+    return None if match is None else _read_path(match[1])
 
 
 def _read_path(text: str) -> list[str]:

@@ -25,15 +25,31 @@ _ORDERS = (FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE)
 
 
 def compare_property(conditions: Conditions, one: Filter, path: Sequence[str]) -> str:
-    """Write the condition of a filter on a property, whose values become parameters.
-
-    The search for the quoted key beforehand spares most rows the parsing.
-    """
-    keys = ", ".join(conditions.bind(part, "String") for part in path)
-    has_key = f"position(properties, {conditions.bind(msgspec.json.encode(path[-1]).decode(), 'String')}) > 0"
-    value = _PropertyValue(f"JSONExtractRaw(properties, {keys})", f"JSONExtractString(properties, {keys})")
+    """Write the condition of a filter on a property, whose values become parameters."""
+    value = _take(conditions, path)
     negation = "NOT " if one.op is FilterOp.NE else ""
-    return f"{negation}({has_key} AND {_compare(conditions, one, value)})"
+    return f"{negation}({_has_key(conditions, path)} AND {_compare(conditions, one, value)})"
+
+
+def take_text(conditions: Conditions, path: Sequence[str]) -> str:
+    """Write a property's value as a text: a string as it is, others as JSON; empty where there is none, or null."""
+    value = _take(conditions, path)
+    return f"if({_has_key(conditions, path)} AND {value.is_present}, {value.text}, '')"
+
+
+def take_number(conditions: Conditions, path: Sequence[str]) -> str:
+    """Write a property's value as a number; NULL where it is none."""
+    return f"if({_has_key(conditions, path)}, {_take(conditions, path).number}, NULL)"
+
+
+def _has_key(conditions: Conditions, path: Sequence[str]) -> str:
+    """Write a search for the quoted key, which spares most rows the parsing."""
+    return f"position(properties, {conditions.bind(msgspec.json.encode(path[-1]).decode(), 'String')}) > 0"
+
+
+def _take(conditions: Conditions, path: Sequence[str]) -> "_PropertyValue":
+    keys = ", ".join(conditions.bind(part, "String") for part in path)
+    return _PropertyValue(f"JSONExtractRaw(properties, {keys})", f"JSONExtractString(properties, {keys})")
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,24 @@ def build_visits(chosen: str, figures: Iterable[str], *, include_bots: bool) -> 
     )
 
 
+def join_visits(events: str, *, include_bots: bool, is_everyone: bool, has_first: bool) -> str:
+    """Build the join of events to their visits, and with `has_first` to their visitors' first.
+
+    `events` are the conditions for the events in question; if `is_everyone`, that is all of their range.
+    """
+    sessions = build_visits(_choose(events, _NEAR, is_everyone=is_everyone), ("exit",), include_bots=include_bots)
+    joins = read_statement("visits.joined").replace("%SESSIONS%", sessions)
+    if has_first:
+        chosen = _choose(events, "1", is_everyone=is_everyone)
+        joins += "\n" + read_statement("visits.first").replace("%CHOSEN%", chosen)
+    return joins.replace("%NEAR%", _NEAR).replace("%BOTS%", choose_bots(include_bots=include_bots))
+
+
+def _choose(events: str, time: str, *, is_everyone: bool) -> str:
+    name = "visits.of_all" if is_everyone else "visits.of_events"
+    return read_statement(name).replace("%TIME%", time).replace("%EVENTS%", events)
+
+
 def bound_visits(from_us: int, to_us: int) -> Mapping[str, object]:
     """The parameters of such a query: the days in which sessions of the range's visits may lie."""
     near = _NEAR_DAYS * DAY_US

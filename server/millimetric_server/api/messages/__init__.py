@@ -36,6 +36,7 @@ from millimetric_server.api.messages.privacy import (
 )
 from millimetric_server.api.messages.query import (
     Breakdown,
+    Compare,
     ExportFormat,
     ExportRequest,
     ExportResponse,
@@ -47,6 +48,8 @@ from millimetric_server.api.messages.query import (
     FunnelRow,
     FunnelStep,
     Interval,
+    Measure,
+    MeasureKind,
     Metric,
     Period,
     QueryRequest,
@@ -72,6 +75,7 @@ __all__ = [
     "BatchRequest",
     "BatchResponse",
     "Breakdown",
+    "Compare",
     "DeviceExplanation",
     "DropReason",
     "ErasureState",
@@ -99,6 +103,8 @@ __all__ = [
     "IdentifyResponse",
     "Instant",
     "Interval",
+    "Measure",
+    "MeasureKind",
     "Message",
     "Metric",
     "Outcome",

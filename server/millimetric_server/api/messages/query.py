@@ -1,5 +1,7 @@
 """The messages of millimetric/v1/query_service.proto. Made by `make generate`: don't edit it."""
 
+from collections.abc import Mapping
+
 from msgspec import UNSET, UnsetType, field
 
 from millimetric_server.api.message import Instant, Message, WireEnum
@@ -27,6 +29,35 @@ class Metric(WireEnum):
     UNSPECIFIED = ""
     COUNT = "count"
     UNIQUES = "uniques"
+
+
+class MeasureKind(WireEnum):
+    """What a column of Stats measures."""
+
+    UNSPECIFIED = ""
+    COUNT = "count"
+    UNIQUES = "uniques"
+    USERS = "users"
+    SESSIONS = "sessions"
+    SUM = "sum"
+    AVG = "avg"
+    MIN = "min"
+    MAX = "max"
+    P50 = "p50"
+    P90 = "p90"
+    P99 = "p99"
+    BOUNCE_RATE = "bounce_rate"
+    SESSION_SECONDS = "session_seconds"
+    EVENTS_PER_SESSION = "events_per_session"
+    CONVERSION_RATE = "conversion_rate"
+
+
+class Compare(WireEnum):
+    """What Stats compares each figure with."""
+
+    UNSPECIFIED = ""
+    PREVIOUS_PERIOD = "previous_period"
+    PREVIOUS_YEAR = "previous_year"
 
 
 class Interval(WireEnum):
@@ -79,20 +110,12 @@ class QueryResponse(Message):
     next_page_token: str | UnsetType = UNSET
 
 
-class StatsRow(Message):
-    """One figure. Only the requested group columns are set."""
+class Measure(Message):
+    """A column of Stats. Over REST it is written as a text: `metrics=count,sum(properties.amount_cents)`."""
 
-    event_name: str | UnsetType = UNSET
-    source: str | UnsetType = UNSET
-    medium: str | UnsetType = UNSET
-    campaign: str | UnsetType = UNSET
-    country: str | UnsetType = UNSET
-    device_type: str | UnsetType = UNSET
-    browser: str | UnsetType = UNSET
-    os: str | UnsetType = UNSET
-    path: str | UnsetType = UNSET
-    bucket: str | UnsetType = UNSET
-    value: int = 0
+    kind: MeasureKind = MeasureKind.UNSPECIFIED
+    property: str = ""
+    event: str = ""
 
 
 class SourcesRequest(Message):
@@ -165,11 +188,35 @@ class FilterTree(Message):
     not_: "FilterTree | None" = field(default=None, name="not")
 
 
-class StatsResponse(Message):
-    """Figures, largest first; with an interval, by bucket."""
+class StatsRow(Message):
+    """The figures of one group and bucket. Only the requested group columns are set."""
 
-    rows: list[StatsRow]
-    truncated: bool | UnsetType = UNSET
+    event_name: str | UnsetType = UNSET
+    source: str | UnsetType = UNSET
+    medium: str | UnsetType = UNSET
+    campaign: str | UnsetType = UNSET
+    country: str | UnsetType = UNSET
+    device_type: str | UnsetType = UNSET
+    browser: str | UnsetType = UNSET
+    os: str | UnsetType = UNSET
+    path: str | UnsetType = UNSET
+    bucket: str | UnsetType = UNSET
+    value: int = 0
+    hostname: str | UnsetType = UNSET
+    referrer_host: str | UnsetType = UNSET
+    utm_content: str | UnsetType = UNSET
+    utm_term: str | UnsetType = UNSET
+    session_source: str | UnsetType = UNSET
+    session_medium: str | UnsetType = UNSET
+    session_campaign: str | UnsetType = UNSET
+    landing_path: str | UnsetType = UNSET
+    exit_path: str | UnsetType = UNSET
+    first_source: str | UnsetType = UNSET
+    first_medium: str | UnsetType = UNSET
+    first_campaign: str | UnsetType = UNSET
+    properties: Mapping[str, str] | UnsetType = UNSET
+    measures: Mapping[str, float] | UnsetType = UNSET
+    previous: Mapping[str, float] | UnsetType = UNSET
 
 
 class SourcesResponse(Message):
@@ -213,15 +260,27 @@ class StatsRequest(Message):
     project: str | None = None
     from_: Instant | None = field(default=None, name="from")
     to: Instant | None = None
+    metrics: list[Measure] = field(default_factory=list)
     metric: Metric = Metric.UNSPECIFIED
     event: str | None = None
     filter: list[Filter] = field(default_factory=list)
+    where: FilterTree | None = None
     group_by: list[str] = field(default_factory=list)
     interval: Interval = Interval.UNSPECIFIED
     timezone: str | None = None
+    fill: bool = False
+    compare: Compare = Compare.UNSPECIFIED
+    compare_from: Instant | None = None
+    compare_to: Instant | None = None
     limit: int | None = None
     include_bots: bool = False
-    where: FilterTree | None = None
+
+
+class StatsResponse(Message):
+    """Figures, largest first; with an interval, by bucket."""
+
+    rows: list[StatsRow]
+    truncated: bool | UnsetType = UNSET
 
 
 class FunnelStep(Message):

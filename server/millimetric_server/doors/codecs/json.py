@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 from google.protobuf import json_format
+from msgspec import UNSET
 from msgspec.structs import fields
 
 from millimetric_server.api.errors import AppError, Reason, Violation, invalid_params, invalid_payload
@@ -20,13 +21,17 @@ from millimetric_server.api.messages import (
     Filter,
     FilterOp,
     FilterTree,
+    Measure,
     Message,
+    StatsResponse,
+    StatsRow,
     decode_custom,
     encode_custom,
 )
 from millimetric_server.api.undecodable import UndecodableEvent
 from millimetric_server.doors.codecs.filter_text import parse_filter
 from millimetric_server.doors.codecs.json_pieces import TooManyItemsError, split_list
+from millimetric_server.doors.codecs.measure_text import parse_measures
 from millimetric_server.doors.codecs.plain_json import is_absent, write_plainly
 from millimetric_server.doors.codecs.proto import to_proto
 
@@ -38,7 +43,8 @@ _TEXT_CHARS_MAX = 400  # of msgspec's sentences, which repeat what was sent; the
 _OP_PLACE = re.compile(r"(^|\.)filter(\[(\d+|\.\.\.)\])?\.op$")  # of a filter that compares in an unknown way
 _PLACE = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<field>.*)`)?", re.DOTALL)
 
-encode_rest: Callable[[Message], bytes] = msgspec.json.Encoder(enc_hook=encode_custom).encode
+encode_rest: Callable[[Any], bytes] = msgspec.json.Encoder(enc_hook=encode_custom).encode
+_WHOLE_MAX = 2.0**53
 
 
 class _RawBatch(msgspec.Struct):
@@ -110,12 +116,52 @@ def decode_params(request: type[Message], query: str, path: Mapping[str, str]) -
 def _add_param(values: dict[str, Any], name: str, text: str, *, is_list: bool) -> None:
     if name == "filter" and text:
         values.setdefault(name, []).append(_read_filter(text))
+    elif name == "metrics":
+        values.setdefault(name, []).extend(_read_measures(text))
     elif is_list:
         values.setdefault(name, []).extend(part.strip() for part in text.split(",") if part.strip())
     elif name in values:
         raise invalid_params(name, "is given twice")
     elif text:
         values[name] = _read_tree(text) if name == "where" else text
+
+
+def choose_rest_encoder(response: type[Message]) -> Callable[[Any], bytes]:
+    """Choose what encodes a response as JSON in snake_case."""
+    return _encode_stats if response is StatsResponse else encode_rest
+
+
+def _encode_stats(message: StatsResponse) -> bytes:
+    """Encode Stats: what a row has by name are members of the row."""
+    if all(map(_is_plain, message.rows[:1])):
+        return encode_rest(message)
+    content = msgspec.to_builtins(message)
+    content["rows"] = list(map(_flatten, content["rows"]))
+    return encode_rest(content)
+
+
+def _is_plain(row: StatsRow) -> bool:
+    return row.properties is UNSET and row.measures is UNSET and row.previous is UNSET
+
+
+def _flatten(row: dict[str, Any]) -> dict[str, Any]:
+    """Put the members of a row's maps into the row; `value` is the figure where there is one."""
+    value, measures, previous = row.pop("value"), row.pop("measures", None), row.pop("previous", None)
+    row.update(row.pop("properties", {}))
+    if measures is None:
+        row["value"] = value
+    else:
+        row.update(_make_whole(measures))
+        if len(measures) == 1:
+            (row["value"],) = _make_whole(measures).values()
+    if previous is not None:
+        row["previous"] = _make_whole(previous)
+    return row
+
+
+def _make_whole(figures: Mapping[str, float]) -> dict[str, float]:
+    is_whole = {name: figure.is_integer() and abs(figure) < _WHOLE_MAX for name, figure in figures.items()}
+    return {name: int(figure) if is_whole[name] else figure for name, figure in figures.items()}
 
 
 def encode_connect(message: Message) -> bytes:
@@ -170,6 +216,13 @@ def _read_tree(text: str) -> Any:
         raise invalid_params(field, message) from None
     except _MALFORMED:
         raise invalid_params("where", 'must be a JSON object, such as {"not": {"filter": …}}') from None
+
+
+def _read_measures(text: str) -> list[Measure]:
+    try:
+        return parse_measures(text)
+    except ValueError as error:
+        raise invalid_params("metrics", str(error)) from None
 
 
 def _read_filter(text: str) -> Filter:

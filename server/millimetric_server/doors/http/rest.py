@@ -15,7 +15,7 @@ from millimetric_server.api.messages import Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.boundary import charge_refusal, refuse, refuse_early, run, wait_async
 from millimetric_server.doors.codecs.http_rule import read_http_rule
-from millimetric_server.doors.codecs.json import JsonDecoder, decode_params, encode_rest
+from millimetric_server.doors.codecs.json import JsonDecoder, choose_rest_encoder, decode_params
 from millimetric_server.doors.codecs.proto import find_method
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import (
@@ -54,6 +54,7 @@ class Route:
     has_body: bool
     rpc: AnyRpc
     decoder: JsonDecoder
+    encode: Callable[[Message], bytes]
 
 
 def read_routes(rpcs: Sequence[AnyRpc]) -> tuple[Route, ...]:
@@ -63,7 +64,8 @@ def read_routes(rpcs: Sequence[AnyRpc]) -> tuple[Route, ...]:
         if (rule := read_http_rule(find_method(rpc.path).GetOptions())) is None:
             continue  # a stream: only gRPC carries it
         pattern = _VARIABLE.sub(r"(?P<\1>[^/]+)", rule.path)
-        routes.append(Route(rule.verb, re.compile(pattern), rule.has_body, rpc, JsonDecoder(rpc.request)))
+        codecs = JsonDecoder(rpc.request), choose_rest_encoder(rpc.response)
+        routes.append(Route(rule.verb, re.compile(pattern), rule.has_body, rpc, *codecs))
     return tuple(routes)
 
 
@@ -102,7 +104,7 @@ class RestDoor:
         )
         if not route.has_body:
             decode = partial(decode_params, route.rpc.request, request.query, variables)
-            return await self._carry_out(call, route.rpc, decode, request)
+            return await self._carry_out(call, route, decode, request)
         beacon: bytes | None = None
         if is_beacon(call.headers):
             try:
@@ -128,16 +130,17 @@ class RestDoor:
                 body = Body(packed, call.headers.get("content-encoding", "identity"), self._body_bytes_max, hold)
             call.received_at = self._deps.read_clock_us()
             decode = partial(body.decode, call, route.decoder.decode)
-            return await self._carry_out(call, route.rpc, decode, request, is_large=body.is_large())
+            return await self._carry_out(call, route, decode, request, is_large=body.is_large())
 
     async def _carry_out(
-        self, call: Call, rpc: AnyRpc, decode: Callable[[], Message], request: Request, *, is_large: bool = False
+        self, call: Call, route: Route, decode: Callable[[], Message], request: Request, *, is_large: bool = False
     ) -> Response:
+        rpc = route.rpc
         if rpc.streaming is Streaming.SERVER:
             opened = await open_export(call, rpc, decode, self._deps, request.receive)
             return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
         async with watch_client(request.receive, call):
-            running = run(call, rpc, decode, encode_rest, self._deps)
+            running = run(call, rpc, decode, route.encode, self._deps)
             begun = await self._deps.bodies.begin(call.owner, running) if is_large else None
             answer = await wait_async(running, call, begun)
         return make_error_response(answer) if isinstance(answer, AppError) else Response(rpc.http_status, answer)

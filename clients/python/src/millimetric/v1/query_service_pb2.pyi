@@ -33,6 +33,31 @@ class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     METRIC_COUNT: _ClassVar[Metric]
     METRIC_UNIQUES: _ClassVar[Metric]
 
+class MeasureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEASURE_KIND_UNSPECIFIED: _ClassVar[MeasureKind]
+    MEASURE_KIND_COUNT: _ClassVar[MeasureKind]
+    MEASURE_KIND_UNIQUES: _ClassVar[MeasureKind]
+    MEASURE_KIND_USERS: _ClassVar[MeasureKind]
+    MEASURE_KIND_SESSIONS: _ClassVar[MeasureKind]
+    MEASURE_KIND_SUM: _ClassVar[MeasureKind]
+    MEASURE_KIND_AVG: _ClassVar[MeasureKind]
+    MEASURE_KIND_MIN: _ClassVar[MeasureKind]
+    MEASURE_KIND_MAX: _ClassVar[MeasureKind]
+    MEASURE_KIND_P50: _ClassVar[MeasureKind]
+    MEASURE_KIND_P90: _ClassVar[MeasureKind]
+    MEASURE_KIND_P99: _ClassVar[MeasureKind]
+    MEASURE_KIND_BOUNCE_RATE: _ClassVar[MeasureKind]
+    MEASURE_KIND_SESSION_SECONDS: _ClassVar[MeasureKind]
+    MEASURE_KIND_EVENTS_PER_SESSION: _ClassVar[MeasureKind]
+    MEASURE_KIND_CONVERSION_RATE: _ClassVar[MeasureKind]
+
+class Compare(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    COMPARE_UNSPECIFIED: _ClassVar[Compare]
+    COMPARE_PREVIOUS_PERIOD: _ClassVar[Compare]
+    COMPARE_PREVIOUS_YEAR: _ClassVar[Compare]
+
 class Interval(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     INTERVAL_UNSPECIFIED: _ClassVar[Interval]
@@ -72,6 +97,25 @@ FILTER_OP_EXISTS: FilterOp
 METRIC_UNSPECIFIED: Metric
 METRIC_COUNT: Metric
 METRIC_UNIQUES: Metric
+MEASURE_KIND_UNSPECIFIED: MeasureKind
+MEASURE_KIND_COUNT: MeasureKind
+MEASURE_KIND_UNIQUES: MeasureKind
+MEASURE_KIND_USERS: MeasureKind
+MEASURE_KIND_SESSIONS: MeasureKind
+MEASURE_KIND_SUM: MeasureKind
+MEASURE_KIND_AVG: MeasureKind
+MEASURE_KIND_MIN: MeasureKind
+MEASURE_KIND_MAX: MeasureKind
+MEASURE_KIND_P50: MeasureKind
+MEASURE_KIND_P90: MeasureKind
+MEASURE_KIND_P99: MeasureKind
+MEASURE_KIND_BOUNCE_RATE: MeasureKind
+MEASURE_KIND_SESSION_SECONDS: MeasureKind
+MEASURE_KIND_EVENTS_PER_SESSION: MeasureKind
+MEASURE_KIND_CONVERSION_RATE: MeasureKind
+COMPARE_UNSPECIFIED: Compare
+COMPARE_PREVIOUS_PERIOD: Compare
+COMPARE_PREVIOUS_YEAR: Compare
 INTERVAL_UNSPECIFIED: Interval
 INTERVAL_HOUR: Interval
 INTERVAL_DAY: Interval
@@ -142,32 +186,52 @@ class QueryResponse(_message.Message):
     next_page_token: str
     def __init__(self, rows: _Optional[_Iterable[_Union[_event_pb2.StoredEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class Measure(_message.Message):
+    __slots__ = ("kind", "property", "event")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    PROPERTY_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    kind: MeasureKind
+    property: str
+    event: str
+    def __init__(self, kind: _Optional[_Union[MeasureKind, str]] = ..., property: _Optional[str] = ..., event: _Optional[str] = ...) -> None: ...
+
 class StatsRequest(_message.Message):
-    __slots__ = ("project", "to", "metric", "event", "filter", "group_by", "interval", "timezone", "limit", "include_bots", "where")
+    __slots__ = ("project", "to", "metrics", "metric", "event", "filter", "where", "group_by", "interval", "timezone", "fill", "compare", "compare_from", "compare_to", "limit", "include_bots")
     PROJECT_FIELD_NUMBER: _ClassVar[int]
     FROM_FIELD_NUMBER: _ClassVar[int]
     TO_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
     GROUP_BY_FIELD_NUMBER: _ClassVar[int]
     INTERVAL_FIELD_NUMBER: _ClassVar[int]
     TIMEZONE_FIELD_NUMBER: _ClassVar[int]
+    FILL_FIELD_NUMBER: _ClassVar[int]
+    COMPARE_FIELD_NUMBER: _ClassVar[int]
+    COMPARE_FROM_FIELD_NUMBER: _ClassVar[int]
+    COMPARE_TO_FIELD_NUMBER: _ClassVar[int]
     LIMIT_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
-    WHERE_FIELD_NUMBER: _ClassVar[int]
     project: str
     to: _timestamp_pb2.Timestamp
+    metrics: _containers.RepeatedCompositeFieldContainer[Measure]
     metric: Metric
     event: str
     filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    where: FilterTree
     group_by: _containers.RepeatedScalarFieldContainer[str]
     interval: Interval
     timezone: str
+    fill: bool
+    compare: Compare
+    compare_from: _timestamp_pb2.Timestamp
+    compare_to: _timestamp_pb2.Timestamp
     limit: int
     include_bots: bool
-    where: FilterTree
-    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ..., **kwargs) -> None: ...
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metrics: _Optional[_Iterable[_Union[Measure, _Mapping]]] = ..., metric: _Optional[_Union[Metric, str]] = ..., event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ..., group_by: _Optional[_Iterable[str]] = ..., interval: _Optional[_Union[Interval, str]] = ..., timezone: _Optional[str] = ..., fill: _Optional[bool] = ..., compare: _Optional[_Union[Compare, str]] = ..., compare_from: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., compare_to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
 
 class StatsResponse(_message.Message):
     __slots__ = ("rows", "truncated")
@@ -178,7 +242,28 @@ class StatsResponse(_message.Message):
     def __init__(self, rows: _Optional[_Iterable[_Union[StatsRow, _Mapping]]] = ..., truncated: _Optional[bool] = ...) -> None: ...
 
 class StatsRow(_message.Message):
-    __slots__ = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path", "bucket", "value")
+    __slots__ = ("event_name", "source", "medium", "campaign", "country", "device_type", "browser", "os", "path", "bucket", "value", "hostname", "referrer_host", "utm_content", "utm_term", "session_source", "session_medium", "session_campaign", "landing_path", "exit_path", "first_source", "first_medium", "first_campaign", "properties", "measures", "previous")
+    class PropertiesEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    class MeasuresEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    class PreviousEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     EVENT_NAME_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     MEDIUM_FIELD_NUMBER: _ClassVar[int]
@@ -190,6 +275,21 @@ class StatsRow(_message.Message):
     PATH_FIELD_NUMBER: _ClassVar[int]
     BUCKET_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
+    HOSTNAME_FIELD_NUMBER: _ClassVar[int]
+    REFERRER_HOST_FIELD_NUMBER: _ClassVar[int]
+    UTM_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    UTM_TERM_FIELD_NUMBER: _ClassVar[int]
+    SESSION_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    SESSION_MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    SESSION_CAMPAIGN_FIELD_NUMBER: _ClassVar[int]
+    LANDING_PATH_FIELD_NUMBER: _ClassVar[int]
+    EXIT_PATH_FIELD_NUMBER: _ClassVar[int]
+    FIRST_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    FIRST_CAMPAIGN_FIELD_NUMBER: _ClassVar[int]
+    PROPERTIES_FIELD_NUMBER: _ClassVar[int]
+    MEASURES_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_FIELD_NUMBER: _ClassVar[int]
     event_name: str
     source: str
     medium: str
@@ -201,7 +301,22 @@ class StatsRow(_message.Message):
     path: str
     bucket: str
     value: int
-    def __init__(self, event_name: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., campaign: _Optional[str] = ..., country: _Optional[str] = ..., device_type: _Optional[str] = ..., browser: _Optional[str] = ..., os: _Optional[str] = ..., path: _Optional[str] = ..., bucket: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    hostname: str
+    referrer_host: str
+    utm_content: str
+    utm_term: str
+    session_source: str
+    session_medium: str
+    session_campaign: str
+    landing_path: str
+    exit_path: str
+    first_source: str
+    first_medium: str
+    first_campaign: str
+    properties: _containers.ScalarMap[str, str]
+    measures: _containers.ScalarMap[str, float]
+    previous: _containers.ScalarMap[str, float]
+    def __init__(self, event_name: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., campaign: _Optional[str] = ..., country: _Optional[str] = ..., device_type: _Optional[str] = ..., browser: _Optional[str] = ..., os: _Optional[str] = ..., path: _Optional[str] = ..., bucket: _Optional[str] = ..., value: _Optional[int] = ..., hostname: _Optional[str] = ..., referrer_host: _Optional[str] = ..., utm_content: _Optional[str] = ..., utm_term: _Optional[str] = ..., session_source: _Optional[str] = ..., session_medium: _Optional[str] = ..., session_campaign: _Optional[str] = ..., landing_path: _Optional[str] = ..., exit_path: _Optional[str] = ..., first_source: _Optional[str] = ..., first_medium: _Optional[str] = ..., first_campaign: _Optional[str] = ..., properties: _Optional[_Mapping[str, str]] = ..., measures: _Optional[_Mapping[str, float]] = ..., previous: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class SourcesRequest(_message.Message):
     __slots__ = ("project", "to", "breakdown", "limit", "include_bots")
