@@ -129,25 +129,34 @@ def test_what_was_removed_is_named() -> None:
     assert find_removed("https://shop.example/", "https://shop.example/") == ()
 
 
+_CONTEXT = EnrichmentContext(
+    project_id="prj",
+    rule_set="standard-2",
+    retention_days=365,
+    own_hosts=frozenset(),
+    ignored_hosts=frozenset(),
+    is_public_key=True,
+    is_secret_key=False,
+    received_at=1,
+    day="2026-01-01",
+    ip="192.0.2.1",
+    user_agent="",
+    hints=NO_HINTS,
+    ip_salt=b"",
+    identity_key=b"",
+    find_country=lambda _: "GB",
+)
+
+
+def test_without_an_agent_only_a_public_key_makes_a_bot() -> None:
+    event = CheckedEvent(event="signup")
+    assert enrich(event, _CONTEXT).is_bot
+    assert not enrich(event, replace(_CONTEXT, is_public_key=False, is_secret_key=True)).is_bot
+    assert not enrich(event, replace(_CONTEXT, user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 17_0)")).is_bot
+
+
 def test_a_row_survives_the_journal() -> None:
-    context = EnrichmentContext(
-        project_id="prj",
-        rule_set="standard-2",
-        retention_days=365,
-        own_hosts=frozenset(),
-        ignored_hosts=frozenset(),
-        is_public_key=True,
-        is_secret_key=False,
-        received_at=1,
-        day="2026-01-01",
-        ip="192.0.2.1",
-        user_agent="",
-        hints=NO_HINTS,
-        ip_salt=b"",
-        identity_key=b"",
-        find_country=lambda _: "GB",
-    )
-    row = enrich(CheckedEvent(event="signup", url="https://shop.example/"), replace(context, rule_set="millimetric-1"))
+    row = enrich(CheckedEvent(event="signup", url="https://shop.example/"), replace(_CONTEXT, rule_set="millimetric-1"))
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=EventRow) == row
 
 

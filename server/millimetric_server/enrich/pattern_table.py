@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterable, Mapping
 from ua_parser_rs import UserAgentExtractor
 
 
-def compile_patterns(table: Mapping[str, Iterable[str]]) -> Callable[[str], str]:
+def compile_patterns(table: Mapping[str, Iterable[str]], *, ignore_case: bool = False) -> Callable[[str], str]:
     """A function from text to the name of the first pattern found in it, or ''.
 
     The extractor is made for browser families, but what it does is general: it tests a thousand patterns in
     about 2 µs by filtering on their literals first. Patterns are Rust `regex` syntax; a name is taken
     literally as long as it has no `$`. The function refuses (UnicodeEncodeError) text with lone surrogates.
     """
+    flags = "(?i)" if ignore_case else ""
     extract = UserAgentExtractor(
-        (pattern, name, None, None, None, None) for name, patterns in table.items() for pattern in patterns
+        (flags + pattern, name, None, None, None, None) for name, patterns in table.items() for pattern in patterns
     ).extract
 
     def find_name(text: str) -> str:

@@ -128,12 +128,18 @@ def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
 
 
 def describe_agent(builder: EventBuilder, context: EnrichmentContext) -> None:
-    """Read device, browser and system off the agent; whether it is a bot only where a visitor's agent is meant."""
+    """Read device, browser and system off the agent; whether it is a bot only where a visitor's agent is meant.
+
+    A browser always sends an agent: without one, a public key's caller is a bot.
+    """
     is_forwarded = context.is_secret_key and bool(builder.sent.user_agent)
     device = describe_user_agent(builder.user_agent, NO_HINTS if is_forwarded else context.hints)
     builder.device = device
     builder.device_type, builder.browser, builder.os = device.device_type, device.browser, device.os
-    builder.is_bot = device.is_bot and (context.is_public_key or is_forwarded)
+    if context.is_public_key:
+        builder.is_bot = device.is_bot or not builder.user_agent
+    else:
+        builder.is_bot = device.is_bot and is_forwarded
 
 
 def locate(builder: EventBuilder, context: EnrichmentContext) -> None:

@@ -59,11 +59,12 @@ class RustUserAgent(UserAgent):  # type: ignore[misc]
         self.device = parse_device(device.family, device.brand, device.model) if device else _NO_DEVICE
 
     def _is_android_tablet(self) -> bool:
-        """Browsers on Android phones say "Mobile"; apps' own agents say nothing either way, and are phones.
+        """Browsers on Android phones say "Mobile"; apps' own agents and cut ones say nothing, and are phones.
 
         The library looks for "Mobile Safari" only, and so takes DuckDuckGo and every native app for tablets.
         """
-        return "AppleWebKit" in self.ua_string and "Mobile" not in self.ua_string
+        text = self.ua_string
+        return "AppleWebKit" in text and "Safari/" in text and "Mobile" not in text
 
 
 _NO_BROWSER = parse_browser("Other")
