@@ -22,6 +22,7 @@ from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.listening import explain_bind
 from millimetric_server.doors.metrics import ServerCollector
 from millimetric_server.doors.metrics_door import MetricsDoor
+from millimetric_server.enrich.client_ip import TrustedProxies
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_watch import FolderWatch, list_watched
 from millimetric_server.guards.deps import GuardDeps
@@ -164,7 +165,8 @@ class Server:
         self._closing.callback(bodies.close)
         self._folder_watch = FolderWatch(list_watched(settings), journal)
         directory, limiter = Directory(control), Limiter(limits)
-        proxies, streams = settings.read_trusted_proxies(), Places("streams", settings.grpc_streams_max, share)
+        proxies = TrustedProxies(settings.read_trusted_proxies(), settings.client_ip_header.strip().lower())
+        streams = Places("streams", settings.grpc_streams_max, share)
         rpcs = make_rpcs(
             IngestDeps(journal, loader, countries.country, secrets.ip_salt, secrets.identity_key, proxies),
             PrivacyDeps(journal.erasures, loader.notify),

@@ -1,6 +1,7 @@
 """Every setting, once: its name, default and meaning. Flags, environment, --help and docs all come from here."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 DEFAULT_METRICS_ADDRESS = "127.0.0.1:9464"
 DEFAULT_RATE_LIMITS = "track=50/200,identify=50/200,batch=5/20,track_stream=5000/20000,refused=50/200"
 
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]*")
 _BLOCK_ROWS_MAX = 1_000_000  # of a larger block ClickHouse makes several parts, some of which may be in and others not
 
 
@@ -57,7 +59,14 @@ class Settings:
         "",
         "A country database in .mmdb format (DB-IP or GeoLite2). Empty: the one that `make setup` fetched, if any.",
     )
-    trusted_proxies: str = _setting("", "Networks of proxies whose X-Forwarded-For is trusted, such as 10.0.0.0/8,::1.")
+    trusted_proxies: str = _setting(
+        "", "Networks of proxies that may name the visitor's IP address, such as 10.0.0.0/8,::1."
+    )
+    client_ip_header: str = _setting(
+        "",
+        "The one header in which trusted proxies name the visitor's IP address, such as cf-connecting-ip. Empty: "
+        "X-Forwarded-For, or Forwarded where there is none.",
+    )
     rate_limits: str = _setting(
         DEFAULT_RATE_LIMITS,
         "Calls a second / burst, per project and RPC; `name=off` removes one limit, `off` all of them. "
@@ -182,6 +191,8 @@ class Settings:
         _require(self.grpc_reflection in ("on", "off"), "grpc_reflection", "must be on or off")
         parse_rate_limits(self.rate_limits)
         self.read_trusted_proxies()
+        is_name = _HEADER_NAME.fullmatch(self.client_ip_header.strip())
+        _require(is_name is not None, "client_ip_header", "must be the name of a header, such as cf-connecting-ip")
         self.read_metrics_address()
 
     @property

@@ -31,6 +31,7 @@ from millimetric_server.doors.grpc import unary as grpc_unary
 from millimetric_server.doors.http import app as http
 from millimetric_server.doors.http import connect_wire, grpc_web
 from millimetric_server.doors.http.connect import ConnectDoor
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.shares.limiter import Limiter
 from support.fake_journal import FakeJournal
@@ -96,7 +97,7 @@ def _make_deps(minted: MintedKey) -> DoorDeps:
     return DoorDeps(
         guards=GuardDeps(directory, Limiter({}), _PEPPER),
         ledger=FakeJournal(),
-        trusted_proxies=(),
+        trusted_proxies=NO_PROXIES,
         read_clock_us=lambda: time.time_ns() // 1000,
     )
 

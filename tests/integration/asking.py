@@ -11,6 +11,7 @@ from millimetric_server.api.messages import Message
 from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.control.records import Environment, Key, KeyKind, Project
 from millimetric_server.doors.boundary import wait_blocking
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.owed import Owed
 from millimetric_server.privacy.deps import PrivacyDeps
@@ -41,7 +42,7 @@ class Asker:
     @cached_property
     def _rpcs(self) -> dict[type[Message], AnyRpc]:
         rpcs = make_rpcs(
-            IngestDeps(self.engine.journal, self.engine.loader, lambda _ip: "", b"s" * 32, b"i" * 32, ()),
+            IngestDeps(self.engine.journal, self.engine.loader, lambda _ip: "", b"s" * 32, b"i" * 32, NO_PROXIES),
             PrivacyDeps(self.engine.erasures, self.engine.loader.notify),
             ReadDeps(self.engine.store, b"p" * 32),
         )

@@ -22,6 +22,7 @@ from millimetric_server.control.store import open_control_store
 from millimetric_server.doors.deps import StatusDeps
 from millimetric_server.doors.http.app import HttpApp
 from millimetric_server.doors.http.rest import read_routes
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.entries import EntryId
 from millimetric_server.loading.errors import EventsDelayedError
@@ -190,7 +191,7 @@ def caller(engine: Engine) -> Iterator[Caller]:
     store = open_control_store("sqlite://")
     directory, key = make_project(store)
     rpcs = make_rpcs(
-        IngestDeps(engine.journal, engine.loader, lambda _ip: "", b"s" * 32, b"i" * 32, ()),
+        IngestDeps(engine.journal, engine.loader, lambda _ip: "", b"s" * 32, b"i" * 32, NO_PROXIES),
         PrivacyDeps(engine.erasures, engine.loader.notify),
         ReadDeps(engine.store, PEPPER),
     )

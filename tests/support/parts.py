@@ -8,6 +8,7 @@ from millimetric_server.control.directory import Directory
 from millimetric_server.control.records import Environment, KeyKind
 from millimetric_server.control.store import ControlStore
 from millimetric_server.doors.deps import DoorDeps, StatusDeps
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.journal.owed import Ledger
 from millimetric_server.shares.limiter import Limiter
@@ -27,7 +28,7 @@ def make_project(store: ControlStore) -> tuple[Directory, str]:
 
 def make_door_deps(directory: Directory, ledger: Ledger, read_clock_us: Callable[[], int] = lambda: 0) -> DoorDeps:
     """What doors work with, without limits."""
-    return DoorDeps(GuardDeps(directory, Limiter({}), PEPPER), ledger, (), read_clock_us)
+    return DoorDeps(GuardDeps(directory, Limiter({}), PEPPER), ledger, NO_PROXIES, read_clock_us)
 
 
 def make_status_deps(directory: Directory) -> StatusDeps:

@@ -26,6 +26,7 @@ from millimetric_server.control.store import open_control_store
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.server import GrpcDoor
 from millimetric_server.doors.http.app import HttpApp
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.sqlite.journal import SqliteJournal
@@ -122,9 +123,11 @@ def _open_place() -> Iterator[_Place]:
         journal = SqliteJournal(Path(folder) / "journal.db", bytes_max=10**9, idempotency_window_days=7)
         journal.start()
         loader: Any = SimpleNamespace(waiters=Places("waits", 1))
-        rpcs = make_rpcs(IngestDeps(journal, loader, lambda _ip: "", b"s" * 32, b"i" * 32, ()), _NOTHING, _NOTHING)
+        rpcs = make_rpcs(
+            IngestDeps(journal, loader, lambda _ip: "", b"s" * 32, b"i" * 32, NO_PROXIES), _NOTHING, _NOTHING
+        )
         limiter = Limiter(parse_rate_limits(Settings().rate_limits))
-        doors = DoorDeps(GuardDeps(directory, limiter, PEPPER), journal, (), lambda: _NOW_US)
+        doors = DoorDeps(GuardDeps(directory, limiter, PEPPER), journal, NO_PROXIES, lambda: _NOW_US)
         yield _Place(rpcs, doors, key, HttpApp(rpcs, doors, make_status_deps(directory), _BODY_BYTES_MAX))
         doors.bodies.close()
         journal.close()

@@ -22,6 +22,7 @@ from millimetric_server.control.store import ControlStore, open_control_store
 from millimetric_server.doors.boundary import carry_out, make_request_id, run, wait_async, wait_blocking
 from millimetric_server.doors.codecs.json import encode_rest
 from millimetric_server.doors.deps import DoorDeps
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.journal.errors import NotAppendedError
 from millimetric_server.process.workers import complete, make_promise
@@ -96,7 +97,7 @@ class Place:
         return Call(rpc, "rest", {"authorization": f"Bearer {self.key}", **headers}, "192.0.2.1", 0, request_id)
 
     def make_deps(self) -> DoorDeps:
-        return DoorDeps(GuardDeps(self.directory, Limiter(self.limits), PEPPER), self.journal, (), lambda: 0)
+        return DoorDeps(GuardDeps(self.directory, Limiter(self.limits), PEPPER), self.journal, NO_PROXIES, lambda: 0)
 
     def run(
         self, handler: Handler, decode: Callable[[], TrackRequest] = TrackRequest, request_id: str = "a-request"

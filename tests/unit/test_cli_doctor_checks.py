@@ -225,4 +225,5 @@ def test_a_country_database_that_is_none(examine: Examine, tmp_path: Path) -> No
 
 def test_a_proxy_that_is_everybody(examine: Examine) -> None:
     assert examine(trusted_proxies="0.0.0.0/0")[1]["trusted proxies"]["verdict"] == "warn"
+    assert examine(client_ip_header="cf-connecting-ip")[1]["trusted proxies"]["verdict"] == "warn"
     assert examine(trusted_proxies="10.0.0.0/8,::1")[1]["trusted proxies"]["told"] == "10.0.0.0/8, ::1/128"

@@ -8,12 +8,11 @@ from urllib.parse import quote
 
 import can_ada
 import pytest
-from hypothesis import assume, example, given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import millimetric_server.enrich.privacy as module
 from millimetric_server.enrich.privacy import (
-    client_ip,
     hash_ip,
     is_opted_out,
     normalise_ip,
@@ -194,24 +193,6 @@ def test_packed_and_normalised_addresses_agree_with_ipaddress(address: object) -
 )
 def test_what_is_no_address_has_no_spelling(text: str) -> None:
     assert (normalise_ip(text), pack_ip(text)) == ("", b"")
-
-
-@given(_any_text | st.ip_addresses().map(str), _any_text | st.text('0123456789abcdef.:,[] "', max_size=60))
-def test_client_ip_is_an_address_or_nothing(peer: str, forwarded_for: str) -> None:
-    for trusted in ((), _TRUSTED):
-        answer = client_ip(peer, forwarded_for, trusted)
-        assert answer == normalise_ip(answer)
-
-
-@given(st.ip_addresses(v=4), st.ip_addresses())
-def test_an_untrusted_peer_is_believed_nothing(peer: object, forged: object) -> None:
-    assume(ip_address(str(peer)) not in _TRUSTED[0])
-    assert client_ip(str(peer), str(forged), _TRUSTED) == str(peer)
-
-
-def test_only_the_last_32_hops_are_read() -> None:
-    assert client_ip("10.0.0.1", "192.0.2.7" + ", 10.0.0.2" * 31, _TRUSTED) == "192.0.2.7"
-    assert client_ip("10.0.0.1", "192.0.2.7" + ", 10.0.0.2" * 32, _TRUSTED) == "10.0.0.1"
 
 
 @pytest.mark.parametrize(

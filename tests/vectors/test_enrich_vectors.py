@@ -10,8 +10,9 @@ import jsonschema
 import pytest
 import yaml
 
+from millimetric_server.enrich.client_ip import TrustedProxies, client_ip
 from millimetric_server.enrich.identity import derive_daily_anonymous_id, derive_session_id, derive_user_anonymous_id
-from millimetric_server.enrich.privacy import client_ip, hash_ip, redact_url
+from millimetric_server.enrich.privacy import hash_ip, redact_url
 from millimetric_server.enrich.user_agent import ClientHints, Device, describe_user_agent
 
 _FOLDER = Path(__file__).parent
@@ -84,5 +85,13 @@ def test_daily_identity(row: Row) -> None:
 
 @_each("client_ips")
 def test_client_ip(row: Row) -> None:
-    trusted = tuple(map(ip_network, row["trusted"]))
-    assert client_ip(row["peer"], row["forwarded_for"], trusted) == row["client_ip"]
+    header = row.get("header", "")
+    sent = {
+        "x-forwarded-for": row.get("forwarded_for", ""),
+        "forwarded": row.get("forwarded", ""),
+    }
+    headers = {name: value for name, value in sent.items() if value}
+    if row.get("header_value"):
+        headers[header] = row["header_value"]
+    proxies = TrustedProxies(tuple(map(ip_network, row["trusted"])), header)
+    assert client_ip(row["peer"], headers, proxies) == row["client_ip"]

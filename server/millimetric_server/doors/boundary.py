@@ -20,7 +20,7 @@ from millimetric_server.api.rpc import Checked, Deps, Request, Response, Rpc
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.failures import translate
 from millimetric_server.doors.metrics import count_call
-from millimetric_server.enrich.privacy import client_ip
+from millimetric_server.enrich.client_ip import client_ip
 from millimetric_server.guards.caller import admit
 from millimetric_server.guards.request import check_rate, choose_project
 from millimetric_server.journal.owed import Owed
@@ -148,7 +148,7 @@ def charge_refusal(call: Call, error: AppError, deps: DoorDeps) -> AppError:
 
 def find_address(call: Call, deps: DoorDeps) -> str:
     """The caller's address, past trusted proxies."""
-    return client_ip(call.peer, call.headers.get("x-forwarded-for", ""), deps.trusted_proxies)
+    return client_ip(call.peer, call.headers, deps.trusted_proxies)
 
 
 def make_refused_too_often(wait_s: float) -> AppError:

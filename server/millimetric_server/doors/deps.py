@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from millimetric_server.config import Network
 from millimetric_server.control.directory import Directory
+from millimetric_server.enrich.client_ip import TrustedProxies
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.journal.owed import Ledger
 from millimetric_server.journal.port import Journal
@@ -24,7 +24,7 @@ class DoorDeps:
 
     guards: GuardDeps
     ledger: Ledger
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: TrustedProxies
     read_clock_us: Callable[[], int]
     streams: Places = field(default_factory=lambda: Places("streams", STREAMS_MAX))
     bodies: BodyRoom = field(default_factory=BodyRoom)

@@ -15,7 +15,14 @@ from millimetric_server.enrich.identity import (
 )
 from millimetric_server.enrich.privacy import hash_ip, redact_url
 from millimetric_server.enrich.url_parts import parse_url
-from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints, Device, describe_user_agent
+from millimetric_server.enrich.user_agent import (
+    NO_HINTS,
+    UNKNOWN_DEVICE,
+    ClientHints,
+    Device,
+    describe_user_agent,
+    is_of_browser,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +92,8 @@ class EventBuilder:
         self.event_id = sent.event_id or make_random_id()
         self.user_id = sent.user_id
         self.properties = sent.properties
-        # Only a backend may speak for someone else.
-        self.ip = (sent.ip if context.is_secret_key else "") or context.ip
+        # A backend speaks for someone else; where it does not say for whom, its own address is nobody's.
+        self.ip = sent.ip if context.is_secret_key else context.ip
         self.user_agent = (sent.user_agent if context.is_secret_key else "") or context.user_agent
         self.referrer = sent.referrer
 
@@ -130,10 +137,13 @@ def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
 def describe_agent(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Read device, browser and system off the agent; whether it is a bot only where a visitor's agent is meant.
 
-    A browser always sends an agent: without one, a public key's caller is a bot.
+    A browser always sends an agent: without one, a public key's caller is a bot. A secret key's caller is a server,
+    whose own agent describes a visitor only if it is a browser's, passed on.
     """
     is_forwarded = context.is_secret_key and bool(builder.sent.user_agent)
     device = describe_user_agent(builder.user_agent, NO_HINTS if is_forwarded else context.hints)
+    if context.is_secret_key and not is_forwarded and not is_of_browser(builder.user_agent, device):
+        device = UNKNOWN_DEVICE
     builder.device = device
     builder.device_type, builder.browser, builder.os = device.device_type, device.browser, device.os
     if context.is_public_key:

@@ -4,7 +4,6 @@ import hmac
 import re
 import tomllib
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop, inet_pton
 from typing import Literal
@@ -28,8 +27,6 @@ _NESTING_MAX = 2
 _CACHED_URLS = 8192
 _CACHED_NAMES = 4096
 _CACHED_ADDRESSES = 65_536
-_CACHED_HOPS = 4096
-_FORWARDED_HOPS_MAX = 32
 _MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 # Browsers drop these wherever they stand, so `ht\ntps://us\ner@…` is a url with userinfo (WHATWG URL, 4.4).
@@ -161,39 +158,6 @@ def normalise_ip(text: str) -> str:
     """The usual spelling of an IP address, IPv4-mapped IPv6 as IPv4, without zone; '' if it is none."""
     packed = pack_ip(text)
     return inet_ntop(AF_INET if len(packed) == 4 else AF_INET6, packed) if packed else ""  # noqa: PLR2004
-
-
-def client_ip(peer: str, forwarded_for: str, trusted: tuple[IPv4Network | IPv6Network, ...]) -> str:
-    """The visitor's IP address, normalised: the peer's, or the one that trusted proxies report; '' if there is none.
-
-    Of X-Forwarded-For (its lines joined by commas) the right-most address outside of `trusted` counts, among
-    the last 32 entries; ports and brackets are cut off, and what is not an address is passed over. If a
-    trusted peer names nobody else, it is the client.
-    """
-    client = normalise_ip(peer)
-    if not trusted or not forwarded_for or not _is_within(client, trusted):
-        return client
-    # The part beyond the limit comes first and is left out.
-    for entry in reversed(("," + forwarded_for).rsplit(",", _FORWARDED_HOPS_MAX)[1:]):
-        hop = normalise_ip(_strip_port(entry))
-        if hop and not _is_within(hop, trusted):
-            return hop
-    return client
-
-
-@lru_cache(_CACHED_HOPS)
-def _is_within(ip: str, networks: tuple[IPv4Network | IPv6Network, ...]) -> bool:
-    if not ip:
-        return False
-    address = ip_address(ip)
-    return any(address in network for network in networks)
-
-
-def _strip_port(entry: str) -> str:
-    entry = entry.strip(' \t"')
-    if entry.startswith("["):
-        return entry[1:].partition("]")[0]
-    return entry.partition(":")[0] if entry.count(":") == 1 else entry
 
 
 @lru_cache(_CACHED_ADDRESSES)

@@ -66,6 +66,7 @@ class Device:
 
 
 NO_HINTS = ClientHints()
+UNKNOWN_DEVICE = Device(device_type="", browser="", os="", is_bot=False)
 _UNNAMED = "unnamed"
 # A program's agent names the machine that it runs on, which is no visitor's device.
 _PROGRAM = Device(device_type="", browser="", os="", is_bot=True)
@@ -113,6 +114,11 @@ def describe_user_agent(user_agent: str, hints: ClientHints = NO_HINTS) -> Devic
         hints.platform[:_HINT_CHARS_MAX],
         hints.model[:_HINT_CHARS_MAX],
     )
+
+
+def is_of_browser(user_agent: str, device: Device) -> bool:
+    """Tell whether an agent, described as `device`, is a browser's and not a program's."""
+    return not device.is_bot and user_agent.startswith(("Mozilla/", "mozilla/", "Opera/"))
 
 
 @lru_cache(_CACHED_AGENTS)

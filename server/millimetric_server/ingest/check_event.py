@@ -12,7 +12,9 @@ from millimetric_server.api.errors import Violation, invalid_payload
 from millimetric_server.api.limits import CHARS_MAX, FUTURE_MAX_US, OLDEST_US, PROPERTIES_BYTES_MAX
 from millimetric_server.api.messages import Ack, Event, EventContext
 from millimetric_server.api.undecodable import UndecodableEvent
+from millimetric_server.control.records import KeyKind
 from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.client_ip import read_ip
 from millimetric_server.enrich.url_parts import parse_url
 
 _TEXT_LIMITS = tuple(CHARS_MAX.items())
@@ -47,7 +49,7 @@ class CheckedWrite(msgspec.Struct, frozen=True):
     ack: Ack
 
 
-def check_event(event: Event, received_at: int) -> CheckedEvent | RejectedEvent:
+def check_event(event: Event, call: Call) -> CheckedEvent | RejectedEvent:
     """Check one event against all rules."""
     if isinstance(event, UndecodableEvent):
         return RejectedEvent(event.event_id or "", event.violations)
@@ -61,12 +63,16 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | RejectedEvent:
             problems.append(Violation(field, _explain_text(text, chars_max)))
     if url and "url" not in [problem.field for problem in problems] and not _is_url(url):
         problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
-    if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
+    if event.timestamp is not None and not OLDEST_US <= event.timestamp <= call.received_at + FUTURE_MAX_US:
         problems.append(Violation("timestamp", "must be between 2000-01-01 and 24 hours from now"))
     properties = _check_properties(event, problems)
+    # From other keys it is ignored: only a backend may speak for someone else.
+    context = (event.context if call.key.kind is KeyKind.SECRET else None) or _NO_CONTEXT
+    ip = read_ip(context.ip) if context.ip else ""
+    if context.ip and not ip:
+        problems.append(Violation("context.ip", "must be an IP address, with or without a port"))
     if problems:
         return RejectedEvent(event_id, tuple(problems))
-    context = event.context or _NO_CONTEXT
     timestamp = None if event.timestamp is None else int(event.timestamp)  # msgpack knows no subclass of int
     return CheckedEvent(
         event=name,
@@ -79,7 +85,7 @@ def check_event(event: Event, received_at: int) -> CheckedEvent | RejectedEvent:
         path=path,
         referrer=referrer,
         properties=properties,
-        ip=context.ip or "",
+        ip=ip,
         user_agent=context.user_agent or "",
     )
 

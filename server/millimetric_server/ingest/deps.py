@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from millimetric_server.config import Network
+from millimetric_server.enrich.client_ip import TrustedProxies
 from millimetric_server.journal.port import Journal
 from millimetric_server.loading.loader import Loader
 
@@ -17,4 +17,4 @@ class IngestDeps:
     find_country: Callable[[str], str]
     ip_salt: bytes
     identity_key: bytes
-    trusted_proxies: tuple[Network, ...]
+    trusted_proxies: TrustedProxies

@@ -16,9 +16,10 @@ from millimetric_server.api.pending import Pending
 from millimetric_server.control.origins import read_hosts
 from millimetric_server.control.records import KeyKind
 from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.client_ip import client_ip
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
-from millimetric_server.enrich.privacy import client_ip, is_opted_out
+from millimetric_server.enrich.privacy import is_opted_out
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 from millimetric_server.ingest.check_event import CheckedWrite, RejectedEvent
 from millimetric_server.ingest.deps import IngestDeps
@@ -142,7 +143,7 @@ def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:
         is_secret_key=call.key.kind is KeyKind.SECRET,
         received_at=call.received_at,
         day=_read_day(call.received_at // MICROSECONDS_A_DAY),
-        ip=client_ip(call.peer, get("x-forwarded-for", ""), deps.trusted_proxies),
+        ip=client_ip(call.peer, call.headers, deps.trusted_proxies),
         user_agent=get("user-agent", ""),
         hints=_read_hints(call) if "sec-ch-ua" in call.headers else NO_HINTS,
         ip_salt=deps.ip_salt,

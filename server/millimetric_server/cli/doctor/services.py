@@ -99,6 +99,8 @@ def check_trusted_proxies(settings: Settings) -> Finding:
         networks = settings.read_trusted_proxies()
     except ConfigError as error:
         return fail(name, str(error), "Write networks such as 10.0.0.0/8,::1.")
+    if not networks and settings.client_ip_header:
+        return warn(name, "none", "List the proxies that send the header client_ip_header; nobody else's is read.")
     if not networks:
         return ok(name, "none: the connecting address counts as the visitor's (if there is a proxy, list it)")
     told = ", ".join(map(str, networks))
