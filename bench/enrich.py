@@ -121,6 +121,7 @@ def _make_context(find_country: Callable[[str], str]) -> EnrichmentContext:
         rule_set="standard-2",
         retention_days=365,
         ignored_hosts=frozenset(),
+        kept_parameters=frozenset(),
         own_hosts=frozenset({"www.example.com"}),
         is_public_key=False,
         is_secret_key=True,

@@ -146,6 +146,7 @@ def _make_context(project_id: str) -> EnrichmentContext:
         retention_days=3650,
         own_hosts=OWN_HOSTS,
         ignored_hosts=IGNORED_HOSTS,
+        kept_parameters=frozenset(),
         is_public_key=False,
         is_secret_key=True,
         received_at=_RECEIVED,

@@ -79,7 +79,8 @@ def test_a_new_database_is_what_the_steps_lead_to(tmp_path: Path) -> None:
 def test_a_database_from_before_the_schema_had_versions_keeps_its_rows(url: str, engine: Engine) -> None:
     with engine.begin() as connection:  # as version 0.1 made it
         METADATA.create_all(connection)
-        connection.execute(text("ALTER TABLE projects DROP COLUMN ignored_referrers"))
+        for column in ("ignored_referrers", "kept_parameters"):
+            connection.execute(text(f"ALTER TABLE projects DROP COLUMN {column}"))
         connection.execute(insert(control_revision).values(id=1, number=7, change_id="c"))
         connection.execute(insert(accounts).values(account_id="acc_1", name="default", created_at=_NOW))
         row = {"project_id": "prj_1", "account_id": "acc_1", "name": "shop", "rule_set": "standard-1"}
@@ -88,7 +89,7 @@ def test_a_database_from_before_the_schema_had_versions_keeps_its_rows(url: str,
         with contextlib.closing(open_control_store(url)) as store:
             (project,) = store.list_projects()
             assert (project.name, project.rule_set) == ("shop", "standard-1")
-            assert project.ignored_referrers == frozenset()
+            assert project.ignored_referrers == project.kept_parameters == frozenset()
     with engine.connect() as connection:
         assert read_version(connection) == schema.NEWEST
 

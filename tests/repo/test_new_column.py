@@ -23,7 +23,7 @@ _EDITS = (
     Edit("server/millimetric_server/enrich/pipeline.py", "    ip_hash: str\n", "    page_host: str\n"),
     Edit(
         "server/millimetric_server/enrich/pipeline.py",
-        "    builder.path = builder.sent.path\n",
+        '    builder.path = redact_path(sent.path, kept) if sent.path else ""\n',
         "    page = parse_url(builder.url)\n    builder.page_host = page.hostname if page else ''\n",
     ),
 )

@@ -43,6 +43,17 @@ def test_rate_limits_of_the_project_name_only_what_differs(folder: Path) -> None
     assert not find(folder).rate_limits
 
 
+def test_kept_parameters_replace_those_before_and_can_be_cleared(folder: Path) -> None:
+    run(folder, "update", "shop", "--keep-parameter", "Name", "--keep-parameter", "key")
+    assert find(folder).kept_parameters == {"name", "key"}
+    run(folder, "update", "shop")
+    assert find(folder).kept_parameters == {"name", "key"}
+    run(folder, "update", "shop", "--keep-parameter", "address")
+    assert find(folder).kept_parameters == {"address"}
+    run(folder, "update", "shop", "--keep-parameter", "none")
+    assert find(folder).kept_parameters == frozenset()
+
+
 def test_ignored_referrers_replace_those_before_and_can_be_cleared(folder: Path) -> None:
     run(
         folder,
@@ -68,6 +79,8 @@ def test_ignored_referrers_replace_those_before_and_can_be_cleared(folder: Path)
         (("--rate-limits", "query=1/1"), "is not one of track"),
         (("--rate-limits", "track=x"), "must look like"),
         (("--retention-days", "0"), "1 to 36500 days"),
+        (("--keep-parameter", "a=b"), "is not the name of a url parameter"),
+        (("--keep-parameter", ""), "is not the name of a url parameter"),
         (("--ignored-referrers", "https://pay.example/"), "is not a host: write pay.example.com"),
         (("--ignored-referrers", "*.pay.example"), "it covers its subdomains"),
         (("--ignored-referrers", "pay.example:8443"), "is not a host"),

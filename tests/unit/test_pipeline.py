@@ -12,7 +12,7 @@ from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import explain_event, find_removed
 from millimetric_server.enrich.pipeline import EnrichmentContext, enrich
-from millimetric_server.enrich.privacy import redact_url
+from millimetric_server.enrich.redaction import redact_url
 from millimetric_server.enrich.user_agent import NO_HINTS, ClientHints
 
 _ROW_OF = {name: index for index, name in enumerate(EventRow.__struct_fields__)}
@@ -55,6 +55,7 @@ contexts = st.builds(
     retention_days=st.integers(1, 36_500),
     own_hosts=st.sampled_from([frozenset(), frozenset({"own.example", "*.example.com"})]) | st.frozensets(_text),
     ignored_hosts=st.sampled_from([frozenset(), frozenset({"example.com"})]) | st.frozensets(_text),
+    kept_parameters=st.sampled_from([frozenset(), frozenset({"email", "q"})]),
     is_public_key=st.booleans(),
     is_secret_key=st.booleans(),
     received_at=st.integers(0, 2**53),
@@ -116,14 +117,18 @@ def test_what_was_removed_is_told_without_its_value(url: str) -> None:
     assert bool(removed) == (url != stored)
     for part in removed:
         kind, _, name = part.partition(" ")
-        assert kind in {"all", "userinfo", "fragment", "parameter", "spelling"}
-        assert name in stored
+        assert kind in {"all", "userinfo", "fragment", "parameter", "spelling"} or part == "path segment"
+        assert kind != "parameter" or name in stored
 
 
 def test_what_was_removed_is_named() -> None:
     url = "https://u:p@shop.example/a;jsessionid=1?email=j%40x.example&q=1&next=https%3A%2F%2Fa.example%2F%3Ftoken%3D1#top"
     parts = ("userinfo", "fragment", "parameter jsessionid", "parameter email", "parameter next")
     assert find_removed(url, redact_url(url)) == parts
+    assert find_removed("/u/j@x.example/?j@x.example&a=b", "/u/redacted/?redacted&a=b") == (
+        "path segment",
+        "parameter redacted",
+    )
     assert find_removed("mailto:jane@shop.example", "") == ("all",)
     assert find_removed(" https://shop.example/", "https://shop.example/") == ("spelling",)
     assert find_removed("https://shop.example/", "https://shop.example/") == ()
@@ -135,6 +140,7 @@ _CONTEXT = EnrichmentContext(
     retention_days=365,
     own_hosts=frozenset(),
     ignored_hosts=frozenset(),
+    kept_parameters=frozenset(),
     is_public_key=True,
     is_secret_key=False,
     received_at=1,
@@ -153,6 +159,14 @@ def test_without_an_agent_only_a_public_key_makes_a_bot() -> None:
     assert enrich(event, _CONTEXT).is_bot
     assert not enrich(event, replace(_CONTEXT, is_public_key=False, is_secret_key=True)).is_bot
     assert not enrich(event, replace(_CONTEXT, user_agent="Mozilla/5.0 (iPhone; CPU iPhone OS 17_0)")).is_bot
+
+
+def test_parameters_that_the_project_keeps_stay_in_all_addresses() -> None:
+    url = "https://shop.example/find?name=blue+shoes&key=v"
+    event = CheckedEvent(event="$pageview", url=url, path="/find?name=blue&key=v", referrer=url)
+    row = enrich(event, replace(_CONTEXT, kept_parameters=frozenset({"name"})))
+    assert row.url == row.referrer == "https://shop.example/find?name=blue+shoes&key=redacted"
+    assert row.path == "/find?name=blue&key=redacted"
 
 
 def test_a_row_survives_the_journal() -> None:

@@ -12,10 +12,12 @@ from millimetric_server.control.records import RateLimits
 NAME_LENGTH_MAX = 64
 RETENTION_DAYS_MAX = 36_500
 IGNORED_REFERRERS_MAX = 200
+KEPT_PARAMETERS_MAX = 100
 
 _RULE_SET_SHAPE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 _PREFIX_SHAPE = re.compile(r"[0-9a-f]{8}")
 _RPC_SHAPE = re.compile(r"[a-z][a-z_]{0,63}")
+_PARAMETER_SHAPE = re.compile(r"[^\s=&?#;,]{1,128}")
 _ID_SHAPE = re.compile(r"(acc|prj)_[0-9a-f]{16}")
 
 
@@ -76,6 +78,17 @@ def check_ignored_referrers(entries: Iterable[str]) -> frozenset[str]:
     if len(hosts) > IGNORED_REFERRERS_MAX:
         raise ControlError(f"A project ignores at most {IGNORED_REFERRERS_MAX} referrers; these are {len(hosts)}.")
     return hosts
+
+
+def check_kept_parameters(entries: Iterable[str]) -> frozenset[str]:
+    """Check the names of parameters that redaction leaves alone, and write them in lower case."""
+    kept = frozenset(entry.strip().lower() for entry in entries)
+    for name in kept:
+        if not _PARAMETER_SHAPE.fullmatch(name):
+            raise ControlError(f"{name!r} is not the name of a url parameter: write it as it stands before the `=`.")
+    if len(kept) > KEPT_PARAMETERS_MAX:
+        raise ControlError(f"A project keeps at most {KEPT_PARAMETERS_MAX} parameters; these are {len(kept)}.")
+    return kept
 
 
 def check_rule_set(rule_set: str) -> str:

@@ -63,7 +63,8 @@ class Project:
 
     `origins` are as `normalise_origin` writes them, sorted. `rate_limits` maps an RPC's snake_case name
     to its own bucket, or to None for "no limit"; an RPC that is absent, and a whole mapping that is
-    None, keep the server's setting. `ignored_referrers` are hosts as `normalise_referrer` writes them.
+    None, keep the server's setting. `ignored_referrers` are hosts as `normalise_referrer` writes them;
+    `kept_parameters` are names of url parameters that redaction leaves alone, in lower case.
     `created_at` is in UTC.
     """
 
@@ -76,6 +77,7 @@ class Project:
     retention_days: int = DEFAULT_RETENTION_DAYS
     rate_limits: RateLimits | None = None
     ignored_referrers: frozenset[str] = frozenset()
+    kept_parameters: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

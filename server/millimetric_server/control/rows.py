@@ -42,14 +42,14 @@ def parse_rate_limits(text: str | None) -> RateLimits | None:
     return MappingProxyType(msgspec.json.decode(text, type=dict[str, RateLimit | None]))
 
 
-def format_referrers(hosts: Iterable[str]) -> str | None:
-    """Write hosts as a sorted JSON list; None for none."""
-    listed = sorted(hosts)
+def format_texts(texts: Iterable[str]) -> str | None:
+    """Write hosts or names as a sorted JSON list; None for none."""
+    listed = sorted(texts)
     return msgspec.json.encode(listed).decode() if listed else None
 
 
-def parse_referrers(text: str | None) -> frozenset[str]:
-    """Read what `format_referrers` wrote.
+def parse_texts(text: str | None) -> frozenset[str]:
+    """Read what `format_texts` wrote.
 
     Raises:
         ValueError: the text is something else.
@@ -73,7 +73,8 @@ def read_project(row: Row[Any], origins: Iterable[str]) -> Project:
         rule_set=row.rule_set,
         retention_days=row.retention_days,
         rate_limits=parse_rate_limits(row.rate_limits),
-        ignored_referrers=parse_referrers(row.ignored_referrers),
+        ignored_referrers=parse_texts(row.ignored_referrers),
+        kept_parameters=parse_texts(row.kept_parameters),
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from millimetric_server.control.errors import ControlError
 from millimetric_server.control.tables import METADATA
 
-FIRST, NEWEST = "0001", "0002"  # of migrations/versions
+FIRST, NEWEST = "0001", "0003"  # of migrations/versions
 _VERSIONS = Table(  # as alembic makes it
     "alembic_version",
     MetaData(),

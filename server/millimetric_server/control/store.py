@@ -29,7 +29,7 @@ from millimetric_server.control.records import (
 )
 from millimetric_server.control.rows import (
     format_rate_limits,
-    format_referrers,
+    format_texts,
     make_id,
     read_account,
     read_key,
@@ -139,6 +139,7 @@ class ControlStore:
         retention_days: int | None = None,
         rate_limits: RateLimits | None = None,
         ignored_referrers: Iterable[str] | None = None,
+        kept_parameters: Iterable[str] | None = None,
     ) -> Project:
         """Change what is given and leave what is None. Empty `rate_limits` return to the server's."""
         changes: dict[str, Any] = {}
@@ -149,7 +150,9 @@ class ControlStore:
         if rate_limits is not None:
             changes["rate_limits"] = format_rate_limits(names.check_rate_limits(rate_limits))
         if ignored_referrers is not None:
-            changes["ignored_referrers"] = format_referrers(names.check_ignored_referrers(ignored_referrers))
+            changes["ignored_referrers"] = format_texts(names.check_ignored_referrers(ignored_referrers))
+        if kept_parameters is not None:
+            changes["kept_parameters"] = format_texts(names.check_kept_parameters(kept_parameters))
         if not changes:
             return self.resolve_project(project, account)
         with self._database.write() as connection:

@@ -59,6 +59,7 @@ projects = Table(
     Column("rate_limits", Text),  # JSON, see Project.rate_limits; NULL: the server's
     Column("created_at", UtcTime, nullable=False),
     Column("ignored_referrers", Text),  # JSON, a sorted list of hosts; NULL: none
+    Column("kept_parameters", Text),  # JSON, a sorted list of names; NULL: none
     UniqueConstraint("account_id", "name"),
 )
 

@@ -13,7 +13,8 @@ from millimetric_server.enrich.identity import (
     derive_user_anonymous_id,
     make_random_id,
 )
-from millimetric_server.enrich.privacy import hash_ip, redact_url
+from millimetric_server.enrich.privacy import hash_ip
+from millimetric_server.enrich.redaction import redact_path, redact_url
 from millimetric_server.enrich.url_parts import parse_url
 from millimetric_server.enrich.user_agent import (
     NO_HINTS,
@@ -34,6 +35,7 @@ class EnrichmentContext:
     retention_days: int
     own_hosts: frozenset[str]
     ignored_hosts: frozenset[str]  # that begin no visit
+    kept_parameters: frozenset[str]  # that redaction leaves alone, in lower case
     is_public_key: bool
     is_secret_key: bool
     received_at: int  # microseconds since 1970 UTC
@@ -125,11 +127,12 @@ def attribute(builder: EventBuilder, context: EnrichmentContext) -> None:
     builder.source_confidence, builder.source_rule_id = found.confidence, found.rule_id
 
 
-def redact(builder: EventBuilder, _context: EnrichmentContext) -> None:
+def redact(builder: EventBuilder, context: EnrichmentContext) -> None:
     """Take personal data out of the addresses, and the path out of the URL when none was sent."""
-    builder.url = redact_url(builder.sent.url) if builder.sent.url else ""
-    builder.referrer = redact_url(builder.referrer) if builder.referrer else ""
-    builder.path = builder.sent.path
+    sent, kept = builder.sent, context.kept_parameters
+    builder.url = redact_url(sent.url, kept) if sent.url else ""
+    builder.referrer = redact_url(builder.referrer, kept) if builder.referrer else ""
+    builder.path = redact_path(sent.path, kept) if sent.path else ""
     if not builder.path and builder.url and (url := parse_url(builder.url)) is not None:
         builder.path = url.pathname
 

@@ -22,6 +22,7 @@ from millimetric_server.enrich.attribution import RULE_SETS, Explanation
 from millimetric_server.enrich.checked_event import CheckedEvent
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.enrich.explain import ExplainedEvent, explain_event
+from millimetric_server.enrich.redaction import REDACTION_VERSION
 from millimetric_server.ingest.check_event import RejectedEvent, check_event
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.ingest.store_events import is_too_old, read_context
@@ -64,6 +65,7 @@ def _describe(explained: ExplainedEvent) -> ExplainResponse:
         country=row.country,
         redactions=[Redaction(field, list(parts)) for field, parts in explained.removed.items()],
         row=_describe_row(row),
+        redaction_version=REDACTION_VERSION,
     )
 
 

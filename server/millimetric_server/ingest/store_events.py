@@ -139,6 +139,7 @@ def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:
         retention_days=project.retention_days,
         own_hosts=read_hosts(project.origins),
         ignored_hosts=project.ignored_referrers,
+        kept_parameters=project.kept_parameters,
         is_public_key=call.key.kind is KeyKind.PUBLIC,
         is_secret_key=call.key.kind is KeyKind.SECRET,
         received_at=call.received_at,

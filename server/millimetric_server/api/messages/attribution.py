@@ -68,3 +68,4 @@ class ExplainResponse(Message):
     redactions: list[Redaction]
     row: StoredEvent
     dropped: DropReason | UnsetType = UNSET
+    redaction_version: str = ""

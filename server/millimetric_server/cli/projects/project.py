@@ -124,5 +124,6 @@ def _describe(one: Project) -> dict[str, object]:
         "rule_set": one.rule_set,
         "retention_days": one.retention_days,
         "ignored_referrers": sorted(one.ignored_referrers),
+        "kept_parameters": sorted(one.kept_parameters),
         "created_at": one.created_at.isoformat(),
     }

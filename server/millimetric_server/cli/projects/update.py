@@ -31,6 +31,14 @@ _NONE = "none"
     help="Hosts that begin no visit, such as pay.example.com,login.example.org, each with its subdomains; `none` "
     "clears the list. Replaces what was set before. For rule sets from standard-2 on.",
 )
+@click.option(
+    "--keep-parameter",
+    "kept_parameters",
+    metavar="NAME",
+    multiple=True,
+    help="A url parameter whose values redaction leaves alone, such as name where it is a shop's filter; repeat it for "
+    "more, `none` clears the list. Replaces what was set before.",
+)
 @setting_options(*CONTROL_FLAGS)
 def update_project(
     name: str,
@@ -38,6 +46,7 @@ def update_project(
     retention_days: int | None,
     rate_limits: str | None,
     ignored_referrers: str | None,
+    kept_parameters: tuple[str, ...],
     **flags: object,
 ) -> None:
     """Change the settings of the project NAME (or its id) and show them; without options, only show them.
@@ -50,6 +59,7 @@ def update_project(
       millimetric project update shop --rule-set millimetric-1
       millimetric project update shop --retention-days 90 --rate-limits track=100/400
       millimetric project update shop --ignored-referrers pay.example.com,login.example.org
+      millimetric project update shop --keep-parameter name --keep-parameter key
     """
     if rule_set is not None:
         check_rule_set(rule_set)
@@ -57,13 +67,24 @@ def update_project(
     hosts = None if ignored_referrers is None else _read_hosts(ignored_referrers)
     with open_control(flags) as (store, _):
         changed = store.update_project(
-            name, rule_set=rule_set, retention_days=retention_days, rate_limits=limits, ignored_referrers=hosts
+            name,
+            rule_set=rule_set,
+            retention_days=retention_days,
+            rate_limits=limits,
+            ignored_referrers=hosts,
+            kept_parameters=_read_parameters(kept_parameters),
         )
     _show(changed)
 
 
 def _read_hosts(text: str) -> list[str]:
     return [] if text.strip().lower() == _NONE else text.split(",")
+
+
+def _read_parameters(names: tuple[str, ...]) -> tuple[str, ...] | None:
+    if not names:
+        return None
+    return () if [name.strip().lower() for name in names] == [_NONE] else names
 
 
 def _read_limits(text: str) -> Mapping[str, RateLimit | None]:
@@ -91,6 +112,7 @@ def _show(project: Project) -> None:
         ("days kept", str(project.retention_days)),
         ("rate limits", _write_limits(project)),
         ("ignored referrers", ", ".join(sorted(project.ignored_referrers)) or _NONE),
+        ("kept parameters", ", ".join(sorted(project.kept_parameters)) or _NONE),
     ]
     print_table(f"Project {project.name} ({project.project_id})", ("rule", "value"), rows)
 

@@ -44,20 +44,22 @@ class ExplainRequest(_message.Message):
     def __init__(self, event: _Optional[str] = ..., event_id: _Optional[str] = ..., timestamp: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., anonymous_id: _Optional[str] = ..., user_id: _Optional[str] = ..., session_id: _Optional[str] = ..., url: _Optional[str] = ..., path: _Optional[str] = ..., referrer: _Optional[str] = ..., properties: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., properties_json: _Optional[str] = ..., context: _Optional[_Union[_event_pb2.EventContext, _Mapping]] = ..., rule_set: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("attribution", "device", "country", "redactions", "row", "dropped")
+    __slots__ = ("attribution", "device", "country", "redactions", "row", "dropped", "redaction_version")
     ATTRIBUTION_FIELD_NUMBER: _ClassVar[int]
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     REDACTIONS_FIELD_NUMBER: _ClassVar[int]
     ROW_FIELD_NUMBER: _ClassVar[int]
     DROPPED_FIELD_NUMBER: _ClassVar[int]
+    REDACTION_VERSION_FIELD_NUMBER: _ClassVar[int]
     attribution: AttributionExplanation
     device: DeviceExplanation
     country: str
     redactions: _containers.RepeatedCompositeFieldContainer[Redaction]
     row: _event_pb2.StoredEvent
     dropped: _ingest_service_pb2.DropReason
-    def __init__(self, attribution: _Optional[_Union[AttributionExplanation, _Mapping]] = ..., device: _Optional[_Union[DeviceExplanation, _Mapping]] = ..., country: _Optional[str] = ..., redactions: _Optional[_Iterable[_Union[Redaction, _Mapping]]] = ..., row: _Optional[_Union[_event_pb2.StoredEvent, _Mapping]] = ..., dropped: _Optional[_Union[_ingest_service_pb2.DropReason, str]] = ...) -> None: ...
+    redaction_version: str
+    def __init__(self, attribution: _Optional[_Union[AttributionExplanation, _Mapping]] = ..., device: _Optional[_Union[DeviceExplanation, _Mapping]] = ..., country: _Optional[str] = ..., redactions: _Optional[_Iterable[_Union[Redaction, _Mapping]]] = ..., row: _Optional[_Union[_event_pb2.StoredEvent, _Mapping]] = ..., dropped: _Optional[_Union[_ingest_service_pb2.DropReason, str]] = ..., redaction_version: _Optional[str] = ...) -> None: ...
 
 class AttributionExplanation(_message.Message):
     __slots__ = ("rule_set", "rule_id", "source", "medium", "campaign", "confidence", "parameters", "page_host", "referrer_host", "passed_over")
