@@ -1,6 +1,8 @@
 """The whole API on one screen: every RPC that this server answers, with who may call it."""
 
 from millimetric_server.api.messages import (
+    AttributionRequest,
+    AttributionResponse,
     BatchRequest,
     BatchResponse,
     ExplainRequest,
@@ -39,6 +41,7 @@ from millimetric_server.ingest.track_stream import check_track_stream, track_str
 from millimetric_server.privacy.deps import PrivacyDeps
 from millimetric_server.privacy.forget import check_forget, forget
 from millimetric_server.privacy.get_erasure import check_get_erasure, get_erasure
+from millimetric_server.reads.attribution import attribution, validate_attribution
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.export import export, validate_export
 from millimetric_server.reads.funnel import funnel, validate_funnel
@@ -79,6 +82,8 @@ def make_rpcs(ingest: IngestDeps, privacy: PrivacyDeps, reads: ReadDeps) -> tupl
                  is_read=True),
         UnaryRpc(_QUERY, "Retention", _READERS, RetentionRequest, RetentionResponse, validate_retention, retention,
                  reads, is_read=True),
+        UnaryRpc(_QUERY, "Attribution", _READERS, AttributionRequest, AttributionResponse, validate_attribution,
+                 attribution, reads, is_read=True),
         UnaryRpc(_QUERY, "Explain", _DEBUGGERS, ExplainRequest, ExplainResponse, check_explain, explain, ingest),
     )
     # fmt: on

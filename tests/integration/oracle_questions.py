@@ -22,8 +22,12 @@ from integration.oracle_events import (
     times,
 )
 from millimetric_server.api.messages import (
+    AttributionDimension,
+    AttributionModel,
+    AttributionRequest,
     Breakdown,
     Compare,
+    Conversion,
     Filter,
     FilterOp,
     FilterTree,
@@ -261,6 +265,22 @@ def stats_questions(draw: st.DrawFn, history: History) -> StatsRequest:
         interval=draw(st.sampled_from(Interval)),
         timezone=draw(_zones(history)),
         limit=draw(st.sampled_from((None, None, 1000, 3, 1))),
+        include_bots=draw(st.booleans()),
+    )
+
+
+@st.composite
+def attributions(draw: st.DrawFn, history: History) -> AttributionRequest:
+    """Ask what brought a kind of event."""
+    none: st.SearchStrategy[list[Filter]] = st.just([])
+    return AttributionRequest(
+        **draw(_ranges(history)),
+        conversion=Conversion(draw(st.sampled_from(EVENTS)), draw(st.one_of(none, none, _any_filters(history)))),
+        value=draw(st.sampled_from((None, "properties.n", "properties.a.n"))),
+        models=draw(st.one_of(st.just([]), st.lists(st.sampled_from(AttributionModel), max_size=3))),
+        lookback_days=draw(st.sampled_from((None, 1, 2, 365))),
+        dimension=draw(st.sampled_from(AttributionDimension)),
+        limit=1000,
         include_bots=draw(st.booleans()),
     )
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from integration.asking import Asker
 from integration.oracle import answer_query, answer_sources
+from integration.oracle_attribution import answer_attribution
 from integration.oracle_calendar import to_us
 from integration.oracle_events import ANCHORS, DAY, HOUR, MINUTE, NUMBERS, TEXTS, History, histories
 from integration.oracle_filters import meets
@@ -23,6 +24,7 @@ from integration.oracle_questions import (
     GROUPS,
     PARTS,
     PROPERTY_VALUES,
+    attributions,
     figure_questions,
     funnels,
     queries,
@@ -34,6 +36,7 @@ from integration.oracle_stats import Row, answer_stats
 from integration.oracle_visitors import answer_funnel, answer_retention
 from integration.stores import NOW, Engine, make_row
 from millimetric_server.api.messages import (
+    AttributionRequest,
     Filter,
     FilterOp,
     FilterTree,
@@ -72,6 +75,7 @@ def _scenarios(draw: st.DrawFn) -> Scenario:
         (StatsRequest, figure_questions),
         (StatsRequest, figure_questions),
         (SourcesRequest, sources_questions),
+        (AttributionRequest, attributions),
         (FunnelRequest, funnels),
         (RetentionRequest, retentions),
     )
@@ -117,6 +121,9 @@ def _check(asker: Asker, project_id: str, request: Message, rows: list[EventRow]
             _assert_equal("of the events", _ask_stats(asker, project_id, again), wanted, request, rows)
         case SourcesRequest():
             wanted, got = answer_sources(rows, request, asker.now_us), _ask_sources(asker, project_id, request)
+        case AttributionRequest():
+            _check_attribution(asker, project_id, request, rows)
+            return
         case FunnelRequest():
             wanted, got = answer_funnel(rows, request, asker.now_us), _ask_funnel(asker, project_id, request)
         case RetentionRequest():
@@ -124,6 +131,28 @@ def _check(asker: Asker, project_id: str, request: Message, rows: list[EventRow]
         case _:
             raise AssertionError(request)
     _assert_equal("", got, wanted, request, rows)
+
+
+def _check_attribution(asker: Asker, project_id: str, request: AttributionRequest, rows: list[EventRow]) -> None:
+    """Parts of conversions and values are compared to six digits; the parts of each model add up exactly."""
+    answer = asker.ask(project_id, request)
+    wanted, count, amount = answer_attribution(rows, request, asker.now_us)
+    got = {
+        (
+            row.model,
+            tuple(key for key in (row.source, row.medium, row.campaign, row.landing_path) if key is not msgspec.UNSET),
+        ): row
+        for row in answer.rows
+    }
+    figures = {key: (row.conversions, row.value, row.share, row.touches) for key, row in got.items()}
+    told = {
+        (model, key): tuple(pytest.approx(figure, rel=1e-6, abs=1e-6) for figure in others)
+        for model, key, *others in wanted
+    }
+    _assert_equal("", figures, told, request, rows)
+    assert (answer.conversions, answer.value) == (count, pytest.approx(amount, rel=1e-9))
+    for model in {row.model for row in answer.rows}:
+        assert sum(row.conversions for row in answer.rows if row.model is model) == count
 
 
 def _assert_equal(what: str, got: Any, wanted: Any, request: Message, rows: list[EventRow]) -> None:

@@ -8,10 +8,10 @@ from millimetric_server.api.limits import BATCH_EVENTS_MAX, CHARS_MAX, PROPERTIE
 from millimetric_server.api.messages import StoredEvent
 from millimetric_server.api.options import read_limits
 from millimetric_server.config import DEFAULT_RATE_LIMITS, Settings
+from millimetric_server.reads.buckets import BUCKETS_MAX
 from millimetric_server.reads.columns import COLUMNS, GROUP_COLUMNS
 from millimetric_server.reads.filters import LEVELS_MAX, NODES_MAX, PARAMETERS_MAX
 from millimetric_server.reads.retention import COHORTS_MAX
-from millimetric_server.reads.buckets import BUCKETS_MAX
 from repo.doc_files import read_section, read_table, split_list
 from support.rpcs import RPCS
 
@@ -59,6 +59,7 @@ def test_the_parameters_of_reads_are_the_fields_of_their_requests() -> None:
         ("Sources", query_service_pb2.SourcesRequest),
         ("Funnel", query_service_pb2.FunnelRequest),
         ("Retention", query_service_pb2.RetentionRequest),
+        ("Attribution", query_service_pb2.AttributionRequest),
     ):
         rows = read_table(_REST, "Parameter", after=f"\n## {name}\n")
         told = [word for row in rows for word in split_list(row["Parameter"])]
@@ -75,6 +76,8 @@ def test_limits_of_reads_are_told() -> None:
     for name, field in (("Query", "limit"), ("Stats", "limit"), ("Sources", "limit"), ("Funnel", "limit")):
         assert _tell_numbers(name, field) in _read_meaning(name, field)
     assert _tell_numbers("Retention", "periods") in _read_meaning("Retention", "periods")
+    for field in ("lookback_days", "limit"):
+        assert _tell_numbers("Attribution", field) in _read_meaning("Attribution", field)
     window = list_limits(query_service_pb2.FunnelRequest)["window_seconds"]
     told = f"1 to {window.value_max} ({window.value_max // 86_400} days); default {window.value_absent}"
     assert told in _read_meaning("Funnel", "window_seconds")
@@ -91,7 +94,7 @@ def test_limits_of_filters_are_told_and_the_same_for_every_read() -> None:
     filters = [
         field for message in messages for field in message.fields if field.name == "filter" and field.is_repeated
     ]
-    assert len(filters) == 4
+    assert len(filters) == 5
     (count,) = {read_limits(field.GetOptions()).items_max for field in filters}
     assert f"at most {count} filters" in told
     column, values = (list_limits(query_service_pb2.Filter)[name] for name in ("column", "values"))

@@ -52,12 +52,18 @@ def join_visits(events: str, *, include_bots: bool, is_everyone: bool, has_first
 
     `events` are the conditions for the events in question; if `is_everyone`, that is all of their range.
     """
-    sessions = build_visits(_choose(events, _NEAR, is_everyone=is_everyone), ("exit",), include_bots=include_bots)
+    chosen = _choose(events, _NEAR, is_everyone=is_everyone)
+    sessions = build_visits(chosen, ("exit",), include_bots=include_bots)
     joins = read_statement("visits.joined").replace("%SESSIONS%", sessions)
     if has_first:
         chosen = _choose(events, "1", is_everyone=is_everyone)
         joins += "\n" + read_statement("visits.first").replace("%CHOSEN%", chosen)
     return joins.replace("%NEAR%", _NEAR).replace("%BOTS%", choose_bots(include_bots=include_bots))
+
+
+def build_sessions_of(events: str, *, include_bots: bool) -> str:
+    """Build the query for all sessions of the visitors who have such events, with their visits."""
+    return build_visits(_choose(events, _NEAR, is_everyone=False), (), include_bots=include_bots)
 
 
 def _choose(events: str, time: str, *, is_everyone: bool) -> str:

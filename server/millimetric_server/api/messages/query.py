@@ -86,6 +86,28 @@ class Period(WireEnum):
     WEEK = "week"
 
 
+class AttributionModel(WireEnum):
+    """How a conversion is credited to the visits before it, its touches."""
+
+    UNSPECIFIED = ""
+    FIRST_TOUCH = "first_touch"
+    LAST_TOUCH = "last_touch"
+    LAST_NON_DIRECT = "last_non_direct"
+    LINEAR = "linear"
+    POSITION_BASED = "position_based"
+    TIME_DECAY = "time_decay"
+
+
+class AttributionDimension(WireEnum):
+    """What the rows of Attribution are."""
+
+    UNSPECIFIED = ""
+    SOURCE = "source"
+    SOURCE_MEDIUM = "source_medium"
+    CAMPAIGN = "campaign"
+    LANDING_PATH = "landing_path"
+
+
 class ExportFormat(WireEnum):
     """How an export is written."""
 
@@ -173,6 +195,20 @@ class RetentionRow(Message):
     returned: list[int]
 
 
+class AttributionRow(Message):
+    """What one channel brought by one model."""
+
+    model: AttributionModel
+    source: str | UnsetType = UNSET
+    medium: str | UnsetType = UNSET
+    campaign: str | UnsetType = UNSET
+    landing_path: str | UnsetType = UNSET
+    conversions: float = 0.0
+    value: float = 0.0
+    share: float = 0.0
+    touches: int = 0
+
+
 class ExportResponse(Message):
     """A piece of the file; the concatenated pieces are the file. Over REST the body is the file itself."""
 
@@ -237,6 +273,15 @@ class RetentionResponse(Message):
     rows: list[RetentionRow]
 
 
+class AttributionResponse(Message):
+    """What each channel brought, model by model."""
+
+    rows: list[AttributionRow]
+    conversions: int
+    value: float
+    truncated: bool | UnsetType = UNSET
+
+
 class QueryRequest(Message):
     """Which events to read."""
 
@@ -291,6 +336,14 @@ class FunnelStep(Message):
     where: FilterTree | None = None
 
 
+class Conversion(Message):
+    """The events that are conversions."""
+
+    event: str | None = None
+    filter: list[Filter] = field(default_factory=list)
+    where: FilterTree | None = None
+
+
 class ExportRequest(Message):
     """The events to write; absent fields do not restrict them, as in Query."""
 
@@ -316,5 +369,20 @@ class FunnelRequest(Message):
     window_seconds: int | None = None
     steps: list[FunnelStep] = field(default_factory=list)
     group_by: str | None = None
+    limit: int | None = None
+    include_bots: bool = False
+
+
+class AttributionRequest(Message):
+    """The conversions to credit."""
+
+    project: str | None = None
+    from_: Instant | None = field(default=None, name="from")
+    to: Instant | None = None
+    conversion: Conversion | None = None
+    value: str | None = None
+    models: list[AttributionModel] = field(default_factory=list)
+    lookback_days: int | None = None
+    dimension: AttributionDimension = AttributionDimension.UNSPECIFIED
     limit: int | None = None
     include_bots: bool = False

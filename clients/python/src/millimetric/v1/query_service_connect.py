@@ -22,7 +22,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from millimetric.v1.attribution_pb2 import ExplainRequest, ExplainResponse
 from pyqwest import Client, SyncClient
 
-from .query_service_pb2 import ExportRequest, ExportResponse, FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
+from .query_service_pb2 import AttributionRequest, AttributionResponse, ExportRequest, ExportResponse, FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -76,6 +76,12 @@ class QueryService(Protocol):
     async def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors who first came in a period came back in each later period.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    async def attribution(self, request: AttributionRequest, ctx: RequestContext[AttributionRequest, AttributionResponse], /) -> AttributionResponse:
+        """
+        What each channel brought: conversions and their value, credited to the visits before them by several models.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -165,6 +171,17 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                         stream_type=StreamType.UNARY,
                     ),
                     function=svc.retention,
+                ),
+                "/millimetric.v1.QueryService/Attribution": Endpoint.unary(
+                    method=MethodInfo(
+                        name="Attribution",
+                        service_name="millimetric.v1.QueryService",
+                        input=AttributionRequest,
+                        output=AttributionResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=svc.attribution,
                 ),
                 "/millimetric.v1.QueryService/Explain": Endpoint.unary(
                     method=MethodInfo(
@@ -367,6 +384,31 @@ class QueryServiceClient(ConnectClient):
             timeout_ms=timeout_ms,
             use_get=use_get,
         )
+    async def attribution(
+        self,
+        request: AttributionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> AttributionResponse:
+        """
+        What each channel brought: conversions and their value, credited to the visits before them by several models.
+        """
+        return await self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="Attribution",
+                service_name="millimetric.v1.QueryService",
+                input=AttributionRequest,
+                output=AttributionResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
     async def explain(
         self,
         request: ExplainRequest,
@@ -432,6 +474,12 @@ class QueryServiceSync(Protocol):
     def retention(self, request: RetentionRequest, ctx: RequestContext[RetentionRequest, RetentionResponse], /) -> RetentionResponse:
         """
         How many visitors who first came in a period came back in each later period.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def attribution(self, request: AttributionRequest, ctx: RequestContext[AttributionRequest, AttributionResponse], /) -> AttributionResponse:
+        """
+        What each channel brought: conversions and their value, credited to the visits before them by several models.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -519,6 +567,17 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.UNARY,
                     ),
                     function=service.retention,
+                ),
+                "/millimetric.v1.QueryService/Attribution": EndpointSync.unary(
+                    method=MethodInfo(
+                        name="Attribution",
+                        service_name="millimetric.v1.QueryService",
+                        input=AttributionRequest,
+                        output=AttributionResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.UNARY,
+                    ),
+                    function=service.attribution,
                 ),
                 "/millimetric.v1.QueryService/Explain": EndpointSync.unary(
                     method=MethodInfo(
@@ -714,6 +773,31 @@ class QueryServiceClientSync(ConnectClientSync):
                 service_name="millimetric.v1.QueryService",
                 input=RetentionRequest,
                 output=RetentionResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.UNARY,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+            use_get=use_get,
+        )
+    def attribution(
+        self,
+        request: AttributionRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+        use_get: bool = False,
+    ) -> AttributionResponse:
+        """
+        What each channel brought: conversions and their value, credited to the visits before them by several models.
+        """
+        return self.execute_unary(
+            request=request,
+            method=MethodInfo(
+                name="Attribution",
+                service_name="millimetric.v1.QueryService",
+                input=AttributionRequest,
+                output=AttributionResponse,
                 idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
                 stream_type=StreamType.UNARY,
             ),

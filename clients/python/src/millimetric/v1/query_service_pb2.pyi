@@ -78,6 +78,24 @@ class Period(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     PERIOD_DAY: _ClassVar[Period]
     PERIOD_WEEK: _ClassVar[Period]
 
+class AttributionModel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTION_MODEL_UNSPECIFIED: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_FIRST_TOUCH: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_LAST_TOUCH: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_LAST_NON_DIRECT: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_LINEAR: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_POSITION_BASED: _ClassVar[AttributionModel]
+    ATTRIBUTION_MODEL_TIME_DECAY: _ClassVar[AttributionModel]
+
+class AttributionDimension(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTION_DIMENSION_UNSPECIFIED: _ClassVar[AttributionDimension]
+    ATTRIBUTION_DIMENSION_SOURCE: _ClassVar[AttributionDimension]
+    ATTRIBUTION_DIMENSION_SOURCE_MEDIUM: _ClassVar[AttributionDimension]
+    ATTRIBUTION_DIMENSION_CAMPAIGN: _ClassVar[AttributionDimension]
+    ATTRIBUTION_DIMENSION_LANDING_PATH: _ClassVar[AttributionDimension]
+
 class ExportFormat(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     EXPORT_FORMAT_UNSPECIFIED: _ClassVar[ExportFormat]
@@ -127,6 +145,18 @@ BREAKDOWN_SOURCE: Breakdown
 PERIOD_UNSPECIFIED: Period
 PERIOD_DAY: Period
 PERIOD_WEEK: Period
+ATTRIBUTION_MODEL_UNSPECIFIED: AttributionModel
+ATTRIBUTION_MODEL_FIRST_TOUCH: AttributionModel
+ATTRIBUTION_MODEL_LAST_TOUCH: AttributionModel
+ATTRIBUTION_MODEL_LAST_NON_DIRECT: AttributionModel
+ATTRIBUTION_MODEL_LINEAR: AttributionModel
+ATTRIBUTION_MODEL_POSITION_BASED: AttributionModel
+ATTRIBUTION_MODEL_TIME_DECAY: AttributionModel
+ATTRIBUTION_DIMENSION_UNSPECIFIED: AttributionDimension
+ATTRIBUTION_DIMENSION_SOURCE: AttributionDimension
+ATTRIBUTION_DIMENSION_SOURCE_MEDIUM: AttributionDimension
+ATTRIBUTION_DIMENSION_CAMPAIGN: AttributionDimension
+ATTRIBUTION_DIMENSION_LANDING_PATH: AttributionDimension
 EXPORT_FORMAT_UNSPECIFIED: ExportFormat
 EXPORT_FORMAT_NDJSON: ExportFormat
 EXPORT_FORMAT_CSV: ExportFormat
@@ -442,6 +472,73 @@ class RetentionRow(_message.Message):
     visitors: int
     returned: _containers.RepeatedScalarFieldContainer[int]
     def __init__(self, cohort: _Optional[str] = ..., visitors: _Optional[int] = ..., returned: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class Conversion(_message.Message):
+    __slots__ = ("event", "filter", "where")
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    event: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    where: FilterTree
+    def __init__(self, event: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ...) -> None: ...
+
+class AttributionRequest(_message.Message):
+    __slots__ = ("project", "to", "conversion", "value", "models", "lookback_days", "dimension", "limit", "include_bots")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    FROM_FIELD_NUMBER: _ClassVar[int]
+    TO_FIELD_NUMBER: _ClassVar[int]
+    CONVERSION_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    LOOKBACK_DAYS_FIELD_NUMBER: _ClassVar[int]
+    DIMENSION_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    INCLUDE_BOTS_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    to: _timestamp_pb2.Timestamp
+    conversion: Conversion
+    value: str
+    models: _containers.RepeatedScalarFieldContainer[AttributionModel]
+    lookback_days: int
+    dimension: AttributionDimension
+    limit: int
+    include_bots: bool
+    def __init__(self, project: _Optional[str] = ..., to: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., conversion: _Optional[_Union[Conversion, _Mapping]] = ..., value: _Optional[str] = ..., models: _Optional[_Iterable[_Union[AttributionModel, str]]] = ..., lookback_days: _Optional[int] = ..., dimension: _Optional[_Union[AttributionDimension, str]] = ..., limit: _Optional[int] = ..., include_bots: _Optional[bool] = ..., **kwargs) -> None: ...
+
+class AttributionResponse(_message.Message):
+    __slots__ = ("rows", "conversions", "value", "truncated")
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    CONVERSIONS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATED_FIELD_NUMBER: _ClassVar[int]
+    rows: _containers.RepeatedCompositeFieldContainer[AttributionRow]
+    conversions: int
+    value: float
+    truncated: bool
+    def __init__(self, rows: _Optional[_Iterable[_Union[AttributionRow, _Mapping]]] = ..., conversions: _Optional[int] = ..., value: _Optional[float] = ..., truncated: _Optional[bool] = ...) -> None: ...
+
+class AttributionRow(_message.Message):
+    __slots__ = ("model", "source", "medium", "campaign", "landing_path", "conversions", "value", "share", "touches")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    CAMPAIGN_FIELD_NUMBER: _ClassVar[int]
+    LANDING_PATH_FIELD_NUMBER: _ClassVar[int]
+    CONVERSIONS_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    TOUCHES_FIELD_NUMBER: _ClassVar[int]
+    model: AttributionModel
+    source: str
+    medium: str
+    campaign: str
+    landing_path: str
+    conversions: float
+    value: float
+    share: float
+    touches: int
+    def __init__(self, model: _Optional[_Union[AttributionModel, str]] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., campaign: _Optional[str] = ..., landing_path: _Optional[str] = ..., conversions: _Optional[float] = ..., value: _Optional[float] = ..., share: _Optional[float] = ..., touches: _Optional[int] = ...) -> None: ...
 
 class ExportRequest(_message.Message):
     __slots__ = ("project", "to", "event", "source", "medium", "user_id", "anonymous_id", "filter", "format", "where")

@@ -67,6 +67,11 @@ class QueryServiceStub:
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
                 response_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
                 _registered_method=True)
+        self.Attribution = channel.unary_unary(
+                '/millimetric.v1.QueryService/Attribution',
+                request_serializer=millimetric_dot_v1_dot_query__service__pb2.AttributionRequest.SerializeToString,
+                response_deserializer=millimetric_dot_v1_dot_query__service__pb2.AttributionResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/millimetric.v1.QueryService/Explain',
                 request_serializer=millimetric_dot_v1_dot_attribution__pb2.ExplainRequest.SerializeToString,
@@ -121,6 +126,13 @@ class QueryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Attribution(self, request, context):
+        """What each channel brought: conversions and their value, credited to the visits before them by several models.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
         Stores nothing. Needs a secret or a read key.
@@ -161,6 +173,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Retention,
                     request_deserializer=millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.FromString,
                     response_serializer=millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.SerializeToString,
+            ),
+            'Attribution': grpc.unary_unary_rpc_method_handler(
+                    servicer.Attribution,
+                    request_deserializer=millimetric_dot_v1_dot_query__service__pb2.AttributionRequest.FromString,
+                    response_serializer=millimetric_dot_v1_dot_query__service__pb2.AttributionResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -332,6 +349,33 @@ class QueryService:
             '/millimetric.v1.QueryService/Retention',
             millimetric_dot_v1_dot_query__service__pb2.RetentionRequest.SerializeToString,
             millimetric_dot_v1_dot_query__service__pb2.RetentionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Attribution(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/millimetric.v1.QueryService/Attribution',
+            millimetric_dot_v1_dot_query__service__pb2.AttributionRequest.SerializeToString,
+            millimetric_dot_v1_dot_query__service__pb2.AttributionResponse.FromString,
             options,
             channel_credentials,
             insecure,

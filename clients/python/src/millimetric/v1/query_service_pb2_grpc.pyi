@@ -48,6 +48,8 @@ class QueryServiceStub:
     """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]
     """How many visitors who first came in a period came back in each later period."""
+    Attribution: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.AttributionRequest, _query_service_pb2.AttributionResponse]
+    """What each channel brought: conversions and their value, credited to the visits before them by several models."""
     Explain: _grpc.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]
     """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
@@ -72,6 +74,8 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """How many visitors completed 2 to 10 steps, in order, within a window."""
     Retention: _aio.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]  # type: ignore[assignment]
     """How many visitors who first came in a period came back in each later period."""
+    Attribution: _aio.UnaryUnaryMultiCallable[_query_service_pb2.AttributionRequest, _query_service_pb2.AttributionResponse]  # type: ignore[assignment]
+    """What each channel brought: conversions and their value, credited to the visits before them by several models."""
     Explain: _aio.UnaryUnaryMultiCallable[_attribution_pb2.ExplainRequest, _attribution_pb2.ExplainResponse]  # type: ignore[assignment]
     """How an event would be stored, step by step: attribution with its reasons, device, country, redactions, and the row.
     Stores nothing. Needs a secret or a read key.
@@ -129,6 +133,14 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.RetentionResponse, _abc.Awaitable[_query_service_pb2.RetentionResponse]]:
         """How many visitors who first came in a period came back in each later period."""
+
+    @_abc_1.abstractmethod
+    def Attribution(
+        self,
+        request: _query_service_pb2.AttributionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_query_service_pb2.AttributionResponse, _abc.Awaitable[_query_service_pb2.AttributionResponse]]:
+        """What each channel brought: conversions and their value, credited to the visits before them by several models."""
 
     @_abc_1.abstractmethod
     def Explain(
