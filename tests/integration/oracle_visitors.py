@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
 from statistics import median
 from typing import Any
@@ -18,11 +18,10 @@ _DAY_S = 86_400
 
 @dataclass
 class _Journey:
-    """How far one visitor came: the latest chain to each step, and the time of the hop that first reached it."""
+    """One visitor's way: the times of its steps, which are those that were reached."""
 
-    group: str = ""
-    chains: dict[int, tuple[int, int]] = field(default_factory=dict)  # step → (start, time)
-    hops: dict[int, int] = field(default_factory=dict)  # step → microseconds from the step before
+    group: str
+    times: tuple[int, ...]
 
 
 def answer_funnel(rows: Sequence[EventRow], request: FunnelRequest, now_us: int) -> Answer:
@@ -33,7 +32,7 @@ def answer_funnel(rows: Sequence[EventRow], request: FunnelRequest, now_us: int)
         if is_between(row.timestamp, start, request.to) and (request.include_bots or not row.is_bot):
             by_visitor[row.anonymous_id].append(row)
     journeys = [_travel(visits, request) for visits in by_visitor.values()]
-    journeys = [journey for journey in journeys if 1 in journey.hops]
+    journeys = [journey for journey in journeys if journey.times]
     if not request.group_by:
         return _summarise(None, journeys, request.steps)
     sizes = Counter(journey.group for journey in journeys)
@@ -46,24 +45,39 @@ def answer_funnel(rows: Sequence[EventRow], request: FunnelRequest, now_us: int)
 
 
 def _travel(rows: Iterable[EventRow], request: FunnelRequest) -> _Journey:
+    """Find the way to the furthest step that can be reached.
+
+    A way takes a different event for each step, none earlier than the one before, the last within the window of the
+    first: events of one time may be taken in any order. Of all ways to that step it is the one that arrives first, and
+    that before then took each step, from the last one back, as late as it could.
+    """
     window_us = (request.window_seconds or _DAY_S) * 1_000_000
     hits = [(row, mask) for row in rows if (mask := _find_steps(row, request.steps))]
-    hits.sort(key=lambda hit: (hit[0].timestamp, hit[1]))
-    journey = _Journey(group=_find_group(hits, request.group_by))
-    for row, mask in hits:
-        time, before = row.timestamp, dict(journey.chains)
-        for step in range(1, len(request.steps) + 1):
-            if not mask & 1 << (step - 1):
-                continue
-            if step == 1:
-                journey.chains[1] = (time, time)
-                journey.hops.setdefault(1, 0)
-            elif step - 1 in before:
-                began, previous = before[step - 1]
-                if time - began <= window_us:
-                    journey.chains[step] = (began, time)
-                    journey.hops.setdefault(step, time - previous)
-    return journey
+    ways: list[_Way] = [((), frozenset())]
+    best: tuple[int, ...] = ()
+    for step in range(len(request.steps)):
+        ways = list(
+            dict.fromkeys(
+                _go_on(times, used, row.timestamp, number)
+                for times, used in ways
+                for number, (row, mask) in enumerate(hits)
+                if mask & 1 << step
+                and number not in used
+                and (not times or times[-1] <= row.timestamp <= times[0] + window_us)
+            )
+        )
+        if not ways:
+            break
+        best = max((times for times, _ in ways), key=lambda times: (-times[-1], times[-2::-1]))
+    return _Journey(_find_group(hits, request.group_by), best)
+
+
+# The times of the steps so far, and the events among those of the last time that stand for one of them.
+_Way = tuple[tuple[int, ...], frozenset[int]]
+
+
+def _go_on(times: tuple[int, ...], used: frozenset[int], time: int, number: int) -> _Way:
+    return (*times, time), (used | {number} if times and times[-1] == time else frozenset({number}))
 
 
 def _find_steps(row: EventRow, steps: Sequence[FunnelStep]) -> int:
@@ -87,7 +101,8 @@ def _summarise(group: str | None, journeys: Sequence[_Journey], steps: Sequence[
     answer: Answer = []
     first = previous = 0
     for number, step in enumerate(steps, 1):
-        hops = [journey.hops[number] for journey in journeys if number in journey.hops]
+        reached = [journey.times for journey in journeys if len(journey.times) >= number]
+        hops = [times[number - 1] - times[number - 2] if number > 1 else 0 for times in reached]
         if number == 1:
             first = len(hops)
         from_previous = 1.0 if number == 1 else _divide(len(hops), previous)

@@ -85,15 +85,24 @@ def _build_statement(plan: FunnelPlan) -> str:
     group = f"argMinIf({column}, (timestamp, event_id), bitTest(mask, 0))" if column else "''"
     mask = (f"bitShiftLeft(toUInt64({match}), {number})" for number, match in enumerate(plan.matches))
     count = len(plan.events)
+    spans = _list_spans(count)
     return (
         read_statement("funnel.visitors")
         .replace("%GROUP%", group)
         .replace("%COLUMNS%", f"event_id, {column}," if column else "")
-        .replace("%CHAINS%", ",\n    ".join(_chain_steps(count)))
+        .replace("%SPANS%", ", ".join(str((1 << reached) - (1 << left)) for left, reached in spans))
+        .replace("%STEPS%", ", ".join(str(1 << (reached - 1)) for _, reached in spans))
+        .replace("%CHAINS%", ",\n        ".join(_chain_steps(count)))
+        .replace("%PLACES%", ",\n        ".join(_walk_back(count)))
         .replace("%FIGURES%", ", ".join(("count() AS visitors_1", *map(_measure_step, range(2, count + 1)))))
         .replace("%MASK%", " + ".join(mask))
         .replace("%CONDITIONS%", plan.conditions.sql)
     )
+
+
+def _list_spans(count: int) -> list[tuple[int, int]]:
+    """Every step that can be left and every later one that can be reached: from the last one left, to the next one."""
+    return [(left, reached) for left in reversed(range(count)) for reached in range(left + 1, count + 1)]
 
 
 def _chain_steps(count: int) -> Iterator[str]:
@@ -106,18 +115,26 @@ def _chain_steps(count: int) -> Iterator[str]:
             f"arrayMap((event, time, start) -> if({reaches}, start, 0), step_events, times, {before}) "
             f"AS starts_{number}"
         )
-        yield f"arrayFirstIndex(start -> start != 0, starts_{number}) AS reached_{number}"
-        until = f"toUInt32(greatest(reached_{number}, 1) - 1)"
-        yield (
-            f"times[reached_{number}] - arrayLast((time, start) -> start != 0, arrayResize(times, {until}), "
-            f"arrayResize(starts_{number - 1}, {until})) AS hop_{number}"
-        )
+    yield from (
+        f"arrayFirstIndex(start -> start != 0, starts_{number}) AS reached_{number}" for number in range(1, count + 1)
+    )
+
+
+def _walk_back(count: int) -> Iterator[str]:
+    """SQL for where each step of the way was taken, from the furthest one back; 0 for those beyond it."""
+    for number in range(count, 0, -1):
+        # It ends at the first arrival, of all ways at that time the one that began last.
+        until = f"if(has_ties, arrayLastIndex(time -> time = times[reached_{number}], times), reached_{number})"
+        if number < count:
+            until = f"if(reached_{number + 1} != 0, toUInt32(place_{number + 1} - 1), {until})"
+        yield f"arrayLastIndex(start -> start != 0, arrayResize(starts_{number}, {until})) AS place_{number}"
 
 
 def _measure_step(number: int) -> str:
+    hop = f"times[place_{number}] - times[place_{number - 1}]"
     return (
-        f"countIf(reached_{number} != 0) AS visitors_{number}, "
-        f"quantileExactInclusiveIf(0.5)(hop_{number}, reached_{number} != 0) AS median_{number}"
+        f"countIf(place_{number} != 0) AS visitors_{number}, "
+        f"quantileExactInclusiveIf(0.5)({hop}, place_{number} != 0) AS median_{number}"
     )
 
 

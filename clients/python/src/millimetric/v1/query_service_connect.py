@@ -69,7 +69,8 @@ class QueryService(Protocol):
 
     async def funnel(self, request: FunnelRequest, ctx: RequestContext[FunnelRequest, FunnelResponse], /) -> FunnelResponse:
         """
-        How many visitors completed 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -343,7 +344,8 @@ class QueryServiceClient(ConnectClient):
         use_get: bool = False,
     ) -> FunnelResponse:
         """
-        How many visitors completed 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
         """
         return await self.execute_unary(
             request=request,
@@ -467,7 +469,8 @@ class QueryServiceSync(Protocol):
 
     def funnel(self, request: FunnelRequest, ctx: RequestContext[FunnelRequest, FunnelResponse], /) -> FunnelResponse:
         """
-        How many visitors completed 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -739,7 +742,8 @@ class QueryServiceClientSync(ConnectClientSync):
         use_get: bool = False,
     ) -> FunnelResponse:
         """
-        How many visitors completed 2 to 10 steps, in order, within a window.
+        How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
         """
         return self.execute_unary(
             request=request,

@@ -113,7 +113,8 @@ class QueryServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Funnel(self, request, context):
-        """How many visitors completed 2 to 10 steps, in order, within a window.
+        """How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -45,7 +45,9 @@ class QueryServiceStub:
     Sources: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]
     """Where visits came from, by the entry of each."""
     Funnel: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]
-    """How many visitors completed 2 to 10 steps, in order, within a window."""
+    """How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+    one time may be taken in any order.
+    """
     Retention: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]
     """How many visitors who first came in a period came back in each later period."""
     Attribution: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.AttributionRequest, _query_service_pb2.AttributionResponse]
@@ -71,7 +73,9 @@ class QueryServiceAsyncStub(QueryServiceStub):
     Sources: _aio.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]  # type: ignore[assignment]
     """Where visits came from, by the entry of each."""
     Funnel: _aio.UnaryUnaryMultiCallable[_query_service_pb2.FunnelRequest, _query_service_pb2.FunnelResponse]  # type: ignore[assignment]
-    """How many visitors completed 2 to 10 steps, in order, within a window."""
+    """How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+    one time may be taken in any order.
+    """
     Retention: _aio.UnaryUnaryMultiCallable[_query_service_pb2.RetentionRequest, _query_service_pb2.RetentionResponse]  # type: ignore[assignment]
     """How many visitors who first came in a period came back in each later period."""
     Attribution: _aio.UnaryUnaryMultiCallable[_query_service_pb2.AttributionRequest, _query_service_pb2.AttributionResponse]  # type: ignore[assignment]
@@ -124,7 +128,9 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _query_service_pb2.FunnelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_query_service_pb2.FunnelResponse, _abc.Awaitable[_query_service_pb2.FunnelResponse]]:
-        """How many visitors completed 2 to 10 steps, in order, within a window."""
+        """How many visitors completed 2 to 10 steps, in order, within a window. Each step takes an event of its own; events of
+        one time may be taken in any order.
+        """
 
     @_abc_1.abstractmethod
     def Retention(
