@@ -1,7 +1,6 @@
 """Checks an event: returns it checked, or everything that is wrong with it."""
 
 import functools
-import math
 from operator import attrgetter
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import Violation, invalid_payload
+from millimetric_server.api.json_faults import INTEGER_MAX, LEVELS_MAX, FaultError, find_in_properties
 from millimetric_server.api.limits import CHARS_MAX, FUTURE_MAX_US, OLDEST_US, PROPERTIES_BYTES_MAX
 from millimetric_server.api.messages import Ack, Event, EventContext
 from millimetric_server.api.undecodable import UndecodableEvent
@@ -22,8 +22,6 @@ _read_texts = attrgetter(*CHARS_MAX)  # in the order of CheckedEvent's texts
 ACK_HEADER = "millimetric-ack"
 _NO_CONTEXT = EventContext()
 
-DEPTH_MAX = 32
-INTEGER_MAX = 2**53  # beyond it, JSON readers that use doubles return another number
 EMPTY = "{}"
 
 _encode = msgspec.json.Encoder().encode
@@ -103,9 +101,11 @@ def _check_properties(event: Event, problems: list[Violation]) -> str:
         if has_object and event.properties_json:
             raise ValueError("can't be sent together with properties: send one of the two")  # noqa: TRY301
         return read_properties(event.properties_json or raw)
+    except FaultError as fault:
+        problems.append(Violation(fault.place_in(field), str(fault)))
     except ValueError as error:
         problems.append(Violation(field, str(error)))
-        return EMPTY
+    return EMPTY
 
 
 def _explain_text(text: str, chars_max: int) -> str:
@@ -128,7 +128,7 @@ def read_ack(ack: Ack, call: Call) -> Ack:
 def read_properties(text: bytes | str) -> str:
     """Return a JSON object as compact text, the same value as was sent; absent or null is `{}`.
 
-    Raises ValueError with a sentence for the caller.
+    Raises ValueError with a sentence for the caller, FaultError where one value inside is to blame.
     """
     if not text or text in (b"null", "null"):
         return EMPTY
@@ -137,17 +137,26 @@ def read_properties(text: bytes | str) -> str:
     try:
         value = _decode(text)
         compact = _encode(value)
-    except RecursionError:
-        raise ValueError(f"must not be nested deeper than {DEPTH_MAX} levels") from None
-    except msgspec.ValidationError as error:
-        raise ValueError(_explain_object(str(error))) from None
-    except (msgspec.DecodeError, UnicodeError, ValueError, OverflowError):
-        raise ValueError("must be a JSON object; NaN and Infinity are not JSON") from None
+    except (msgspec.DecodeError, UnicodeError, ValueError, OverflowError, RecursionError) as error:
+        raise _find_fault(text) or ValueError(_explain_object(error)) from None
     if len(compact) > PROPERTIES_BYTES_MAX:
         raise ValueError(f"must be at most {PROPERTIES_BYTES_MAX} bytes as compact JSON, not {len(compact)}")
-    if compact.count(b"{") + compact.count(b"[") > DEPTH_MAX or _LONG_NUMBER in compact.translate(_TO_ZEROS):
-        _check_values(value, DEPTH_MAX)
+    may_be_bad = compact.count(b"{") + compact.count(b"[") > LEVELS_MAX or _LONG_NUMBER in compact.translate(_TO_ZEROS)
+    if may_be_bad and not _is_kept(value, LEVELS_MAX) and (fault := _find_fault(text)) is not None:
+        raise fault
     return compact.decode()
+
+
+def _is_kept(value: Any, levels: int) -> bool:
+    """Tell whether a value comes back as it was sent: it has few levels, and no integer that is too large."""
+    if isinstance(value, dict | list):
+        items = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_is_kept(item, levels - 1) for item in items)
+    return not isinstance(value, int) or abs(value) <= INTEGER_MAX
+
+
+def _find_fault(text: bytes | str) -> FaultError | None:
+    return find_in_properties(text if isinstance(text, str) else text.decode(errors="replace"))
 
 
 def _is_surely_too_long(text: bytes | str) -> bool:
@@ -158,17 +167,7 @@ def _is_surely_too_long(text: bytes | str) -> bool:
     return len(content.translate(None, _SPACE)) > PROPERTIES_BYTES_MAX * _ESCAPED_BYTES
 
 
-def _check_values(value: Any, levels: int) -> None:
-    if isinstance(value, dict | list):
-        if levels == 0:
-            raise ValueError(f"must not be nested deeper than {DEPTH_MAX} levels")
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_values(item, levels - 1)
-    elif isinstance(value, int) and abs(value) > INTEGER_MAX:
-        raise ValueError("must not contain an integer beyond 2^53, which loses digits in JSON: send it as a string")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError("must not contain a number that is not finite")
-
-
-def _explain_object(error: str) -> str:
-    return "must not contain a number out of range" if "out of range" in error else "must be a JSON object"
+def _explain_object(error: Exception) -> str:
+    if isinstance(error, msgspec.ValidationError):
+        return "must be a JSON object"
+    return "must be a JSON object; NaN and Infinity are not JSON"

@@ -27,7 +27,7 @@ def check_identify(request: IdentifyRequest, call: Call) -> CheckedWrite:
     )
     checked = check_event(event, call)
     if isinstance(checked, RejectedEvent):
-        problems += [Violation(one.field.replace("properties", "traits"), one.message) for one in checked.violations]
+        problems += [Violation(one.field.replace("properties", "traits", 1), one.message) for one in checked.violations]
     if problems or isinstance(checked, RejectedEvent):
         raise invalid_payload(problems)
     return CheckedWrite(checked, read_ack(request.ack, call))

@@ -11,6 +11,7 @@ from msgspec import UNSET
 from msgspec.structs import fields
 
 from millimetric_server.api.errors import AppError, Reason, Violation, invalid_params, invalid_payload
+from millimetric_server.api.json_faults import find_fault
 from millimetric_server.api.limits import make_too_many
 from millimetric_server.api.messages import (
     NO_JSON,
@@ -87,7 +88,7 @@ class JsonDecoder:
                 raise invalid_params(place.field, _explain_op(place.message)) from None
             raise invalid_payload((place,)) from None
         except _MALFORMED:
-            raise invalid_payload((Violation("body", "must be a JSON object in UTF-8"),)) from None
+            raise invalid_payload((_find_fault(body),)) from None
         return message
 
 
@@ -197,6 +198,17 @@ def _decode_one(raw: msgspec.Raw) -> Event:
         return _decode_event(write_plainly(raw, Event))
     except msgspec.ValidationError as error:
         return UndecodableEvent(violations=(_locate(error),))
+
+
+def _find_fault(body: bytes) -> Violation:
+    """Say which value makes a body malformed, if it is one that programs write and JSON has not."""
+    try:
+        fault = find_fault(body.decode())
+    except UnicodeError:
+        fault = None
+    if fault is None or not fault.path:
+        return Violation("body", "must be a JSON object in UTF-8")
+    return Violation(fault.place_in("").removeprefix("."), str(fault))
 
 
 def _explain_op(message: str) -> str:
