@@ -557,6 +557,7 @@ def test_an_erasure_goes_on_after_a_restart_and_keeps_late_replays_out(place: Pl
         NOW + 2,
     )
     assert journal.erasures.concern("prj_a")
+    assert journal.erasures.projects == {"prj_a"}
     assert not journal.erasures.concern("prj_b")
     append(journal, "late", user_id="u")
     append(journal, "anonymous", anonymous_id="device")

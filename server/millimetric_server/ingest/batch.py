@@ -53,7 +53,8 @@ async def batch(call: Call, request: CheckedBatch, deps: IngestDeps) -> BatchRes
     dropped, duplicates = found.count(Outcome.DROPPED), found.count(Outcome.DUPLICATE)
     response = BatchResponse(ok=True, count=found.count(Outcome.STORED) + duplicates, duplicates=duplicates)
     if dropped:
-        response.dropped, response.dropped_count = DropReason.OLDER_THAN_RETENTION, dropped
+        first = next(one for one in outcomes if one.outcome is Outcome.DROPPED)
+        response.dropped, response.dropped_count = DropReason(str(first.reason)), dropped
     if request.is_per_event:
         response.outcomes = outcomes
     return response

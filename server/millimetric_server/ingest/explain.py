@@ -25,7 +25,7 @@ from millimetric_server.enrich.explain import ExplainedEvent, explain_event
 from millimetric_server.enrich.redaction import REDACTION_VERSION
 from millimetric_server.ingest.check_event import RejectedEvent, check_event
 from millimetric_server.ingest.deps import IngestDeps
-from millimetric_server.ingest.store_events import is_too_old, read_context
+from millimetric_server.ingest.store_events import find_erased, is_too_old, read_context
 
 
 class CheckedExplain(msgspec.Struct, frozen=True):
@@ -51,9 +51,12 @@ async def explain(call: Call, request: CheckedExplain, deps: IngestDeps) -> Expl
     context = read_context(call, deps)
     if request.rule_set:
         context = replace(context, rule_set=request.rule_set)
-    response = _describe(explain_event(request.event, context))
+    explained = explain_event(request.event, context)
+    response = _describe(explained)
     if is_too_old(request.event, call):
         response.dropped = DropReason.OLDER_THAN_RETENTION
+    elif find_erased([explained.row], deps):
+        response.dropped = DropReason.ERASED
     return response
 
 

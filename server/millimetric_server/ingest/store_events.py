@@ -3,7 +3,8 @@
 import contextlib
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime
 
 import msgspec
@@ -27,6 +28,10 @@ from millimetric_server.journal.entries import Appended, FirstAnswer, NewEvent
 from millimetric_server.loading.errors import EventsRefusedError
 
 MICROSECONDS_A_DAY = 86_400_000_000
+_NOBODY: AbstractSet[int] = frozenset()
+
+# An event's row, and None, or what became of it instead: it is a duplicate of another, or was dropped.
+StoredEvent = tuple[EventRow, FirstAnswer | DropReason | None]
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -41,27 +46,40 @@ def drop_opted_out(call: Call) -> bool:
     return has_opted_out
 
 
-async def store_events(
-    events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: IngestDeps
-) -> tuple[list[EventRow], Appended]:
+async def store_events(events: Sequence[CheckedEvent], ack: Ack, call: Call, deps: IngestDeps) -> list[StoredEvent]:
     """Enrich and append the events; returns once they are durable, or stored when that was asked for.
 
-    Raises NotAppendedError, or AppError overloaded when too many calls of the project wait for the store: nothing was
-    stored. While it waits for the store, it raises EventsDelayedError and EventsRefusedError.
+    Late replays of forgotten people are left out. Raises NotAppendedError, or AppError overloaded when too many calls
+    of the project wait for the store: nothing was stored. While it waits for the store, it raises EventsDelayedError
+    and EventsRefusedError.
     """
     is_awaited = ack is Ack.STORED
     with deps.loader.waiters.hold(call.project.project_id) if is_awaited else contextlib.nullcontext():
         context = read_context(call, deps)
         rows = [enrich(event, context) for event in events]
+        erased = _NOBODY
+        if call.project.project_id in deps.journal.erasures.projects:
+            erased = find_erased(rows, deps)
+            call.owed.drop(len(erased), DropReason.ERASED.value)
         new = [
             NewEvent(row, _digest(event) if event.event_id else b"", context.is_public_key)
-            for row, event in zip(rows, events, strict=True)
+            for number, (row, event) in enumerate(zip(rows, events, strict=True))
+            if number not in erased
         ]
+        if not new:
+            return [(row, DropReason.ERASED) for row in rows]
         appended = await Pending(deps.journal.append(new))
         call.owed.settle(len(new))
         if is_awaited:
-            await _await_stored(rows, appended, call, deps)
-    return rows, appended
+            await _await_stored([event.row for event in new], appended, call, deps)
+    firsts = iter(appended.firsts)
+    return [(row, DropReason.ERASED if number in erased else next(firsts)) for number, row in enumerate(rows)]
+
+
+def find_erased(rows: Sequence[EventRow], deps: IngestDeps) -> AbstractSet[int]:
+    """Find, by number, late replays of forgotten people."""
+    covers = deps.journal.erasures.covers
+    return {number for number, row in enumerate(rows) if covers(msgspec.structs.astuple(row))}
 
 
 async def _await_stored(rows: Sequence[EventRow], appended: Appended, call: Call, deps: IngestDeps) -> None:
@@ -82,8 +100,8 @@ async def store_one(
     if is_too_old(request.event, call):
         call.owed.drop(1, DropReason.OLDER_THAN_RETENTION.value)
         return DropReason.OLDER_THAN_RETENTION
-    (row,), appended = await store_events([request.event], request.ack, call, deps)
-    return row, appended.firsts[0]
+    ((row, found),) = await store_events([request.event], request.ack, call, deps)
+    return found if isinstance(found, DropReason) else (row, found)
 
 
 async def store_each(
@@ -98,20 +116,15 @@ async def store_each(
             refused.append(_reject(event))
             rejected += 1
         elif is_too_old(event, call):
-            refused.append(_drop(event))
+            refused.append(_drop(event.event_id, DropReason.OLDER_THAN_RETENTION))
         else:
             good.append(event)
             refused.append(None)
     call.owed.reject(rejected, Reason.INVALID_PAYLOAD.value)
     call.owed.drop(len(events) - len(good) - rejected, DropReason.OLDER_THAN_RETENTION.value)
-    stored: Iterator[EventOutcome] = iter(())
-    if good:
-        rows, appended = await store_events(good, ack, call, deps)
-        stored = (
-            EventOutcome(Outcome.STORED if first is None else Outcome.DUPLICATE, row.event_id)
-            for row, first in zip(rows, appended.firsts, strict=True)
-        )
-    return [one or next(stored) for one in refused]
+    stored = iter(await store_events(good, ack, call, deps) if good else ())
+    sent = iter(good)
+    return [one or _tell(next(sent), *next(stored)) for one in refused]
 
 
 def is_too_old(event: CheckedEvent, call: Call) -> bool:
@@ -126,8 +139,14 @@ def _reject(event: RejectedEvent) -> EventOutcome:
     return EventOutcome(Outcome.REJECTED, event.event_id or UNSET, reason=reason, field_errors=errors)
 
 
-def _drop(event: CheckedEvent) -> EventOutcome:
-    return EventOutcome(Outcome.DROPPED, event.event_id or UNSET, reason=DropReason.OLDER_THAN_RETENTION.value)
+def _drop(event_id: str, reason: DropReason) -> EventOutcome:
+    return EventOutcome(Outcome.DROPPED, event_id or UNSET, reason=reason.value)
+
+
+def _tell(event: CheckedEvent, row: EventRow, found: FirstAnswer | DropReason | None) -> EventOutcome:
+    if isinstance(found, DropReason):
+        return _drop(event.event_id, found)
+    return EventOutcome(Outcome.STORED if found is None else Outcome.DUPLICATE, row.event_id)
 
 
 def read_context(call: Call, deps: IngestDeps) -> EnrichmentContext:

@@ -56,12 +56,12 @@ class ForgottenPeople:
         self._users: dict[tuple[str, str], int] = {}
         self._devices: dict[tuple[str, str], int] = {}
         self._linked_devices: dict[tuple[str, str], int] = {}
-        self._projects: set[str] = set()
+        self.projects: set[str] = set()  # in which anybody was forgotten
 
     def add(self, erasure: Erasure) -> None:
         """Remember an erasure's person, and the devices of its plan."""
         project_id, asked = erasure.project_id, erasure.requested_at
-        self._projects.add(project_id)
+        self.projects.add(project_id)
         if erasure.user_id:
             _keep_newest(self._users, (project_id, erasure.user_id), asked)
         else:
@@ -71,7 +71,7 @@ class ForgottenPeople:
 
     def concern(self, project_id: str) -> bool:
         """Tell whether anybody of the project was forgotten, so that its rows have to be looked at."""
-        return project_id in self._projects
+        return project_id in self.projects
 
     def covers(self, row: Sequence[Any]) -> bool:
         """Tell whether an EventRow (as a list) is of a forgotten person and older than the request."""

@@ -13,6 +13,7 @@ An adapter may serve several processes at once. It promises (tests/integration/t
 """
 
 from collections.abc import Callable, Collection, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -50,6 +51,10 @@ class Erasures(Protocol):
         self, lead: Leadership, erasure: Erasure, rows_removed: dict[str, int], residual: int, now_us: int
     ) -> None:
         """Close the erasure with its figures. Raises LeadershipLostError."""
+
+    @property
+    def projects(self) -> AbstractSet[str]:
+        """The projects in which anybody was forgotten; it is the same object, and grows."""
 
     def concern(self, project_id: str) -> bool:
         """Tell whether anybody of the project was forgotten, so that its rows have to be looked at."""

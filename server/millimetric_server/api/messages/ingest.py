@@ -20,6 +20,7 @@ class DropReason(WireEnum):
     UNSPECIFIED = ""
     OPT_OUT = "opt_out"
     OLDER_THAN_RETENTION = "older_than_retention"
+    ERASED = "erased"
 
 
 class BatchMode(WireEnum):

@@ -35,6 +35,7 @@ class SqliteErasures:
         self._lookups = lookups
         self._check_accepting = check_accepting
         self._people = ForgottenPeople()
+        self.projects = self._people.projects
         for erasure in self._select("1 = 1"):
             self._people.add(erasure)
 

@@ -86,7 +86,7 @@ class SqliteJournal:
         self._writer: WriterThread[_Append] = WriterThread(connection, self._append_all, on_rollback=self._recount)
         self._leaders = leadership.Leaders(self._reader, self._writer)
         self._blocks = blocks.Blocks(connection, self._reader, self._writer, self._leaders, self._admission)
-        self._erasures = SqliteErasures(self._reader, self._writer, self._lookups, self._admission.check_reasons)
+        self.erasures = SqliteErasures(self._reader, self._writer, self._lookups, self._admission.check_reasons)
         self._recount()
 
     def start(self) -> None:
@@ -104,11 +104,6 @@ class SqliteJournal:
     def workers(self) -> Sequence[Worker]:
         """The thread that writes."""
         return (self._writer.worker,)
-
-    @property
-    def erasures(self) -> SqliteErasures:
-        """The people to forget."""
-        return self._erasures
 
     @property
     def identity(self) -> Identity:

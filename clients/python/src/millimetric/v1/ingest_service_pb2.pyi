@@ -25,6 +25,7 @@ class DropReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DROP_REASON_UNSPECIFIED: _ClassVar[DropReason]
     DROP_REASON_OPT_OUT: _ClassVar[DropReason]
     DROP_REASON_OLDER_THAN_RETENTION: _ClassVar[DropReason]
+    DROP_REASON_ERASED: _ClassVar[DropReason]
 
 class BatchMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -45,6 +46,7 @@ ACK_STORED: Ack
 DROP_REASON_UNSPECIFIED: DropReason
 DROP_REASON_OPT_OUT: DropReason
 DROP_REASON_OLDER_THAN_RETENTION: DropReason
+DROP_REASON_ERASED: DropReason
 BATCH_MODE_UNSPECIFIED: BatchMode
 BATCH_MODE_ALL_OR_NOTHING: BatchMode
 BATCH_MODE_PER_EVENT: BatchMode
