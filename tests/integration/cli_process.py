@@ -42,3 +42,9 @@ def run_cli(
     process = start_cli(server, *arguments, cwd=cwd, stdin=stdin or b"", **environ)
     output, errors = communicate(process)
     return process.returncode, output.decode(), errors.decode()
+
+
+def figures(output: str) -> list[int]:
+    """The last row of a load's table: read, stored, duplicate, rejected."""
+    line = [line for line in output.splitlines() if line.startswith("│")][-1]
+    return [int(cell.replace(",", "")) for cell in line.strip("│").split("│")]

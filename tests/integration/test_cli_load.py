@@ -9,7 +9,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
-from integration.cli_process import run_cli, start_cli
+from integration.cli_process import figures, run_cli, start_cli
 from integration.reads import bearer, wait_for_key, wait_until_everywhere
 from millimetric_server.cli import main
 from millimetric_server.cli.load import batch_sender
@@ -51,12 +51,6 @@ def limit(server: ServerProcess, keys: ProjectKeys, limits: str, status: int) ->
 def read_state(path: Path) -> dict[str, object]:
     state = path.with_name(f"{path.name}.millimetric-load.json")
     return dict(json.loads(state.read_text())) if state.exists() else {"rows": 0}
-
-
-def figures(output: str) -> list[int]:
-    """The last row of the table: read, stored, duplicate, rejected."""
-    line = [line for line in output.splitlines() if line.startswith("│")][-1]
-    return [int(cell.replace(",", "")) for cell in line.strip("│").split("│")]
 
 
 def test_a_killed_load_goes_on_and_each_row_counts_once(

@@ -1,23 +1,25 @@
 """`millimetric load`: backfill from a file, through Batch."""
 
-import gzip
 import itertools
 import secrets
-import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import click
 
 from millimetric_server.api.limits import BATCH_EVENTS_MAX
-from millimetric_server.api.messages import DropReason
 from millimetric_server.cli.addresses import grpc_address
 from millimetric_server.cli.load.batch_sender import BatchSender, SendError
+from millimetric_server.cli.load.dry_run import run_dry
+from millimetric_server.cli.load.open_file import ZstdError, strip_packing
+from millimetric_server.cli.load.presets import PRESETS
 from millimetric_server.cli.load.progress import LoadProgress
-from millimetric_server.cli.load.rows import FormatError, Row, read_csv, read_ndjson
+from millimetric_server.cli.load.records import DELIMITERS, FormatError
+from millimetric_server.cli.load.rows import Row
 from millimetric_server.cli.load.run import Loading
+from millimetric_server.cli.load.shaping import MappingError, Shaper, parse_map
+from millimetric_server.cli.load.source import STDIN, Source
 from millimetric_server.cli.load.state import (
     LoadState,
     RejectedFile,
@@ -27,14 +29,12 @@ from millimetric_server.cli.load.state import (
     save_state,
     start_state,
 )
+from millimetric_server.cli.load.summary import print_names, print_summary
 from millimetric_server.cli.settings import read_settings
-from millimetric_server.cli.tables import print_table
 from millimetric_server.control.keys import ParsedKey, parse_key
 from millimetric_server.control.records import KeyKind
 
-_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv"}
-_READERS = {"ndjson": read_ndjson, "csv": read_csv}
-_STDIN = Path("stdin")  # names the rejected rows of what came through a pipe
+_FORMATS = {".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson", ".csv": "csv", ".tsv": "csv"}
 
 
 @click.command()
@@ -54,8 +54,30 @@ _STDIN = Path("stdin")  # names the rejected rows of what came through a pipe
 @click.option(
     "--format",
     "format_name",
-    type=click.Choice(sorted(_READERS)),
-    help="The format of FILE, if its name does not show it. [default for a pipe: ndjson]",
+    type=click.Choice(sorted(set(_FORMATS.values()))),
+    help="The format of FILE, if its name does not show it; ndjson is also a JSON array. [default for a pipe: ndjson]",
+)
+@click.option(
+    "--from",
+    "preset",
+    type=click.Choice(sorted(PRESETS)),
+    help="FILE was written by this product: read its names as docs/loading.md says.",
+)
+@click.option(
+    "--map",
+    "maps",
+    multiple=True,
+    metavar="FROM=TO",
+    help="A column, or a path such as context.page.url, goes to this field or to properties.NAME; to nothing if TO is "
+    "empty. Repeat it for several.",
+)
+@click.option(
+    "--delimiter",
+    type=click.Choice(list(DELIMITERS)),
+    help="What divides the cells of a CSV file. [default: the sign that divides the header]",
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Show what would be loaded, and send nothing; needs no key and no server."
 )
 @click.option(
     "--batch-size",
@@ -74,21 +96,31 @@ _STDIN = Path("stdin")  # names the rejected rows of what came through a pipe
     help="How long to wait for a server that is down or overloaded before giving up.",
 )
 def load(
+    *,
     file: str,
     key: str | None,
     server: str | None,
     format_name: str | None,
+    preset: str | None,
+    maps: tuple[str, ...],
+    delimiter: str | None,
+    dry_run: bool,
     batch_size: int,
     restart: bool,
     patience: float,
 ) -> None:
     """Load the events in FILE, and count each of them once.
 
-    FILE is NDJSON (one JSON object per line) or CSV, also as .gz, or `-` for a pipe. Field names are those of the
-    API: event, event_id, timestamp, anonymous_id, user_id, session_id, url, path, referrer, properties. In CSV the
-    first row names the columns; `properties.plan` is a property, `properties` is a JSON object, and any other column
-    becomes a property too. A row without a timestamp counts as happening now; one that is older than the project's
-    retention (365 days by default) is not stored.
+    FILE is NDJSON (one JSON object per line), a JSON array or CSV, also as .gz or .zst, or `-` for a pipe. Field names
+    are those of the API: event, event_id, timestamp, anonymous_id, user_id, session_id, url, path, referrer,
+    properties. In CSV the first row names the columns; `properties.plan` is a property, `properties` is a JSON object,
+    and any other column becomes a property too. Names that a JSON file has beyond these are counted and told, not
+    loaded. Exports of a Millimetric server load back as they are; for files of other products see --from and --map, and
+    look at the result with --dry-run first.
+
+    A timestamp is RFC 3339, `2026-11-01 10:00:00 UTC`, or seconds, milliseconds or microseconds since 1970. A row
+    without one counts as happening now; one that is older than the project's retention (365 days by default) is not
+    stored.
 
     Progress is saved in FILE.millimetric-load.json: after a crash, run the same command again to resume. Rows without
     an event_id get one that depends only on the file and the line, so a batch that is sent twice counts once (within
@@ -101,23 +133,70 @@ def load(
     Examples:
       MILLIMETRIC_KEY=sk_live_… millimetric load events.ndjson
       millimetric load orders.csv.gz --key sk_live_… --server 10.0.0.5:50051
+      millimetric load orders.csv --map "Order Date=timestamp" --map Customer=user_id --dry-run
+      millimetric load posthog.json.zst --from posthog
+      millimetric load access.log.gz --from accesslog
     """
-    parsed = _check_key(key)
-    address = server or grpc_address(read_settings())
     path = None if file == "-" else Path(file)
-    read = _READERS[format_name or _guess_format(path)]
-    state: LoadState | None = None
+    source = _make_source(path, format_name, preset, maps, delimiter)
     try:
-        state = _begin(path, address, parsed.prefix, restart=restart)
+        if dry_run:
+            _show(source)
+            return
+        parsed = _check_key(key)
+        _load(source, key or "", parsed.prefix, server or grpc_address(read_settings()), batch_size, patience, restart)
+    except (OSError, EOFError, zlib.error, ZstdError) as error:
+        raise click.ClickException(f"{file}: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _make_source(
+    path: Path | None, format_name: str | None, preset: str | None, maps: tuple[str, ...], delimiter: str | None
+) -> Source:
+    if preset and maps:
+        raise click.UsageError("--from and --map can't be given together.")
+    try:
+        shaper = Shaper(parse_map(maps))
+    except MappingError as error:
+        raise click.UsageError(str(error)) from None
+    is_log = preset is not None and PRESETS[preset].is_log
+    found = format_name or ("ndjson" if is_log else _guess_format(path))
+    return Source(path, found, delimiter or "", preset or "", shaper)
+
+
+def _show(source: Source) -> None:
+    raw = source.open()
+    try:
+        rejected = run_dry(source.name, source.read(raw, ""), source.list_places())
+    except FormatError as error:
+        raise click.ClickException(str(error)) from None
+    finally:
+        if source.path is not None:
+            raw.close()
+    print_names(source.shaper)
+    if rejected:
+        raise click.ClickException(f"{rejected:,} rows would be rejected.")
+
+
+def _load(
+    source: Source,
+    key: str,
+    key_prefix: str,
+    address: str,
+    batch_size: int,
+    patience: float,
+    restart: bool,
+) -> None:
+    state: LoadState | None = None
+    path = source.path
+    try:
+        state = _begin(source, address, key_prefix, restart=restart)
         if not state.is_done:
-            _run(path, read, state, key or "", address, batch_size, patience)
+            _run(source, state, key, address, batch_size, patience)
     except (SendError, StateError, FormatError) as error:
         raise click.ClickException(f"{error}{_tell_resumption(path, state)}") from error
     except KeyboardInterrupt:
         raise click.ClickException(f"Interrupted.{_tell_resumption(path, state)}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise click.ClickException(f"{file}: {getattr(error, 'strerror', None) or error}") from error
-    _finish(path, state)
+    _finish(source, state)
 
 
 def _check_key(key: str | None) -> ParsedKey:
@@ -134,19 +213,19 @@ def _check_key(key: str | None) -> ParsedKey:
 def _guess_format(path: Path | None) -> str:
     if path is None:
         return "ndjson"
-    name = path.name.lower().removesuffix(".gz")
-    found = _FORMATS.get(Path(name).suffix)
+    found = _FORMATS.get(Path(strip_packing(path.name)).suffix.lower())
     if found is None:
         raise click.ClickException(f"The format of {path.name} is unknown: pass --format ndjson or --format csv.")
     return found
 
 
-def _begin(path: Path | None, server: str, key_prefix: str, *, restart: bool) -> LoadState:
+def _begin(source: Source, server: str, key_prefix: str, *, restart: bool) -> LoadState:
+    path = source.path
     if path is None:
         return LoadState(server=server, key_prefix=key_prefix, size=0, mtime_ns=0, digest=secrets.token_hex(16))
-    state = None if restart else resume_state(path, server, key_prefix)
+    state = None if restart else resume_state(path, server, key_prefix, source.options)
     if state is None:
-        state = start_state(path, server, key_prefix)
+        state = start_state(path, server, key_prefix, source.options)
         save_state(path, state)
     elif state.is_done:
         click.echo(f"{path.name} was loaded already; --restart sends it again.", err=True)
@@ -155,26 +234,23 @@ def _begin(path: Path | None, server: str, key_prefix: str, *, restart: bool) ->
     return state
 
 
-def _run(
-    path: Path | None, read: Any, state: LoadState, key: str, server: str, batch_size: int, patience_s: float
-) -> None:
-    raw: BinaryIO = sys.stdin.buffer if path is None else path.open("rb")
-    rejected = RejectedFile(rejected_path_of(path or _STDIN), state.rejected_bytes)
-    progress = LoadProgress(path.name if path else "stdin", state.size if path else None)
+def _run(source: Source, state: LoadState, key: str, server: str, batch_size: int, patience_s: float) -> None:
+    path = source.path
+    raw = source.open()
+    rejected = RejectedFile(rejected_path_of(path or STDIN), state.rejected_bytes)
+    progress = LoadProgress(source.name, state.size if path else None)
     sender = BatchSender(server, key, progress.tell_wait, patience_s)
+    save: Callable[[], None] = (lambda: save_state(path, state)) if path is not None else lambda: None
     try:
         sender.connect()
-        file = gzip.GzipFile(fileobj=raw) if path and path.suffix.lower() == ".gz" else raw
-        rows: Iterator[Row] = itertools.islice(read(file, state.digest), state.rows, None)
+        rows: Iterator[Row] = itertools.islice(source.read(raw, state.digest), state.rows, None)
         with progress:
             loading = Loading(sender, state, rejected, batch_size)
             for _ in loading.run(rows):
                 progress.advance(state.rows, raw.tell() if path else None)
-                if path is not None:
-                    save_state(path, state)
+                save()
         state.is_done = True
-        if path is not None:
-            save_state(path, state)
+        save()
     finally:
         sender.close()
         rejected.close()
@@ -182,19 +258,11 @@ def _run(
             raw.close()
 
 
-def _finish(path: Path | None, state: LoadState) -> None:
-    dropped = sum(state.dropped.values())
-    figures = {"read": state.rows, "stored": state.stored, "duplicate": state.duplicate, "rejected": state.rejected}
-    if dropped:
-        figures["dropped"] = dropped
-    print_table(path.name if path else "stdin", tuple(figures), [tuple(figures.values())])
-    if old := state.dropped.get(DropReason.OLDER_THAN_RETENTION.value):
-        click.echo(
-            f"{old:,} rows are older than the project's retention and were not stored: "
-            "raise it with `millimetric project update --retention-days`, then load with --restart."
-        )
+def _finish(source: Source, state: LoadState) -> None:
+    print_summary(source.name, state)
+    print_names(source.shaper)
     if state.rejected:
-        where = rejected_path_of(path or _STDIN)
+        where = rejected_path_of(source.path or STDIN)
         raise click.ClickException(f"{state.rejected:,} rows were rejected; they and the reasons are in {where}")
 
 

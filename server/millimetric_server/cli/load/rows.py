@@ -1,10 +1,8 @@
-"""Reads rows of an NDJSON or CSV file: each is an event to send, or the reason why it is not one."""
+"""Reads rows of a file: each is an event to send, or the reason why it is not one."""
 
-import csv
 import hashlib
-import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -14,33 +12,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from millimetric.v1 import event_pb2
 from millimetric_server.api.errors import AppError, Violation, invalid_payload
 from millimetric_server.api.messages import NO_JSON, Event
+from millimetric_server.cli.load.records import LINE_BYTES_MAX, CsvReader, FormatError, JsonRecord, read_json
+from millimetric_server.cli.load.shaping import JSON_NAMES, TEXT_FIELDS, Shaper, is_export, write_time
 from millimetric_server.doors.codecs.json import JsonDecoder
 
-LINE_BYTES_MAX = 1024 * 1024  # an event of the largest allowed size, spelled as wastefully as JSON allows
-TEXT_FIELDS = (
-    "event",
-    "event_id",
-    "timestamp",
-    "anonymous_id",
-    "user_id",
-    "session_id",
-    "url",
-    "path",
-    "referrer",
-)
+__all__ = ["LINE_BYTES_MAX", "FormatError", "Rejection", "Row", "RowReader", "read_csv", "read_ndjson"]
+
 _PLAIN_FIELDS = tuple(name for name in TEXT_FIELDS if name != "timestamp")
-_CONTEXT_FIELDS = ("context.ip", "context.user_agent")
-_PROPERTY = "properties."
-_BOM = b"\xef\xbb\xbf"
-# A cell is a number only if JSON would write it so: 0123 (a postcode) and 1e5 stay text.
-_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,12})?")
+_PLAIN_TIME = re.compile(rb'null|"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)?"')
 _DECODER = JsonDecoder(Event)
+_read_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 Rejection = tuple[Violation, ...]
-
-
-class FormatError(Exception):
-    """The whole file does not have the expected format; the message is a sentence."""
+RowReader = Callable[[BinaryIO, str], Iterator["Row"]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,107 +36,93 @@ class Row:
     event: event_pb2.Event | Rejection
 
 
-def read_ndjson(file: BinaryIO, seed: str) -> Iterator[Row]:
-    """Read a JSON object a line; blank lines are passed over."""
-    line = 0
-    while text := file.readline(LINE_BYTES_MAX):
-        line += 1
-        if len(text) == LINE_BYTES_MAX and not text.endswith(b"\n"):
-            _skip_line(file)
-            problem = Violation("body", f"must be shorter than {LINE_BYTES_MAX} bytes")
-            yield Row(line, text[:200].decode(errors="replace") + "…", (problem,))
-            continue
-        text = text.removeprefix(_BOM).strip() if line == 1 else text.strip()
-        if text:
-            yield Row(line, text.decode(errors="replace"), _make_event(text, _make_event_id(seed, line, text)))
+def read_ndjson(file: BinaryIO, seed: str, shaper: Shaper | None = None) -> Iterator[Row]:
+    """Read JSON objects, one a line or in an array."""
+    shaper = shaper or Shaper()
+    for record in read_json(file):
+        shown = record.text.decode(errors="replace")
+        if record.problem:
+            yield Row(record.line, f"{shown}…" if shown else "", (Violation("body", record.problem),))
+        else:
+            event_id = make_event_id(seed, record.line, record.text)
+            yield Row(record.line, shown, _make_json_event(record, event_id, shaper))
 
 
-def read_csv(file: BinaryIO, seed: str) -> Iterator[Row]:
+def _make_json_event(record: JsonRecord, event_id: str, shaper: Shaper) -> event_pb2.Event | Rejection:
+    try:
+        members = _read_members(record.text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return make_event(record.text, event_id)  # which knows what is wrong
+    time = members.get("timestamp")
+    is_plain = not shaper.renamed and (time is None or _PLAIN_TIME.fullmatch(bytes(time)) is not None)
+    if is_plain and members.keys() <= JSON_NAMES:
+        return make_event(record.text, event_id)
+    try:
+        return make_shaped(shaper.shape_object(msgspec.json.decode(record.text)), event_id)
+    except msgspec.DecodeError:
+        return make_event(record.text, event_id)
+
+
+def read_csv(file: BinaryIO, seed: str, shaper: Shaper | None = None, delimiter: str = "") -> Iterator[Row]:
     """Read records under a header row of field names. Raises FormatError for a header that can't be used."""
-    csv.field_size_limit(LINE_BYTES_MAX)
-    text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    reader = CsvReader(file, delimiter)
     try:
-        yield from _read_records(csv.reader(text), seed)
+        yield from _read_records(reader, seed, shaper or Shaper())
     finally:
-        text.detach()  # or it would close the file, which is the caller's
+        reader.detach()  # or it would close the file, which is the caller's
 
 
-def _read_records(reader: Any, seed: str) -> Iterator[Row]:
-    try:
-        header = [name.strip() for name in next(reader, [])]
-    except csv.Error as error:
-        raise FormatError(f"The header row can't be read: {error}.") from None
-    _check_header(header)
-    while True:
-        line = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield Row(line, "", (Violation("body", f"is not CSV: {error}"),))
+def _read_records(reader: CsvReader, seed: str, shaper: Shaper) -> Iterator[Row]:
+    header = reader.header
+    places = shaper.list_places(header)
+    _check_header(header, [place for _, place in places])
+    is_own_export = is_export(header)
+    for record in reader:
+        content = {name: _show(cell) for name, cell in zip(header, record.cells, strict=False)}
+        problem = record.problem
+        if not problem and len(record.cells) > len(header):
+            problem = f"has {len(record.cells)} cells, but the header has {len(header)}"
+        if problem:
+            yield Row(record.line, content, (Violation("body", problem),))
             continue
-        if any(cells):
-            yield _read_record(line, header, cells, seed)
+        event_id = make_event_id(seed, record.line, "\x1f".join(record.cells).encode(errors="surrogateescape"))
+        try:
+            shaped = shaper.shape_cells(places, record.cells, is_own_export=is_own_export)
+        except ValueError as error:
+            yield Row(record.line, content, (Violation("properties", str(error)),))
+            continue
+        yield Row(record.line, content, make_shaped(shaped, event_id))
 
 
-def _read_record(line: int, header: Sequence[str], cells: Sequence[str], seed: str) -> Row:
-    content = {name: _show(cell) for name, cell in zip(header, cells, strict=False)}
-    if len(cells) > len(header):
-        problem = Violation("body", f"has {len(cells)} cells, but the header has {len(header)}")
-        return Row(line, content, (problem,))
-    text = "\x1f".join(cells).encode(errors="surrogateescape")
-    try:
-        body = msgspec.json.encode(_shape(dict(zip(header, cells, strict=False))))
-    except UnicodeEncodeError:
-        return Row(line, content, (Violation("body", "must be UTF-8"),))
-    except ValueError as error:
-        return Row(line, content, (Violation("properties", str(error)),))
-    return Row(line, content, _make_event(body, _make_event_id(seed, line, text)))
-
-
-def _check_header(header: Sequence[str]) -> None:
-    if "event" not in header:
-        raise FormatError("The first row must name the columns, and one of them must be `event`.")
+def _check_header(header: Sequence[str], places: Sequence[str]) -> None:
+    if "event" not in places:
+        raise FormatError(
+            "The first row must name the columns, and one of them must be `event`. "
+            "If another column has the event's name, say which: --map COLUMN=event."
+        )
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise FormatError(f"The first row names a column twice: {', '.join(twice)}.")
 
 
-def _shape(cells: Mapping[str, str]) -> dict[str, Any]:
-    """Sort cells into an event: its fields, its context, and everything else as properties; empty is absent."""
-    shaped: dict[str, Any] = {}
-    properties = _read_object(cells["properties"]) if cells.get("properties") else {}
-    for name, cell in cells.items():
-        if not cell or name == "properties":
-            continue
-        if name in TEXT_FIELDS:
-            shaped[name] = cell
-        elif name in _CONTEXT_FIELDS:
-            shaped.setdefault("context", {})[name.removeprefix("context.")] = cell
-        else:
-            properties[name.removeprefix(_PROPERTY)] = _read_value(cell)
-    if properties:
-        shaped["properties"] = properties
-    return shaped
-
-
-def _read_object(text: str) -> dict[str, Any]:
+def make_shaped(shaped: Mapping[str, Any], event_id: str) -> event_pb2.Event | Rejection:
+    """Make an event of its fields, whose time may be written in any known way."""
+    content = dict(shaped)
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, RecursionError):
-        raise ValueError("must be a JSON object") from None
+        if content.get("timestamp") not in (None, ""):
+            content["timestamp"] = write_time(content["timestamp"])
+    except (ValueError, OverflowError) as error:
+        return (Violation("timestamp", str(error)),)
+    try:
+        return make_event(msgspec.json.encode(content), event_id)
+    except UnicodeEncodeError:
+        return (Violation("body", "must be UTF-8"),)
+    except (OverflowError, RecursionError):
+        return (Violation("properties", "must not contain an integer beyond 2^53, or too many levels"),)
 
 
-def _read_value(cell: str) -> str | bool | int | float:
-    if cell in ("true", "false"):
-        return cell == "true"
-    if _NUMBER.fullmatch(cell):
-        return float(cell) if "." in cell else int(cell)
-    return cell
-
-
-def _make_event(body: bytes, event_id: str) -> event_pb2.Event | Rejection:
+def make_event(body: bytes, event_id: str) -> event_pb2.Event | Rejection:
+    """Make an event of its JSON; the event_id counts if it has none of its own."""
     try:
         event = _DECODER.decode(body)
         assert isinstance(event, Event)  # noqa: S101 - tells the type checker what the decoder was made for
@@ -188,7 +158,7 @@ def _read_properties(event: Event) -> str:
     return str(msgspec.json.decode(raw)) if raw.startswith(b'"') else raw.decode()
 
 
-def _make_event_id(seed: str, line: int, content: bytes) -> str:
+def make_event_id(seed: str, line: int, content: bytes) -> str:
     """A UUIDv8 that is the same whenever this line of this file is sent, so that it is counted once."""
     message = f"{seed}\n{line}\n".encode() + content
     digits = hashlib.blake2b(message, digest_size=16).hexdigest()
@@ -198,8 +168,3 @@ def _make_event_id(seed: str, line: int, content: bytes) -> str:
 
 def _show(cell: str) -> str:
     return cell.encode(errors="surrogateescape").decode(errors="replace")
-
-
-def _skip_line(file: BinaryIO) -> None:
-    while (rest := file.readline(LINE_BYTES_MAX)) and not rest.endswith(b"\n"):
-        pass

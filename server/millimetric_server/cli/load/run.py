@@ -8,6 +8,7 @@ from millimetric_server.api.errors import Reason, Violation
 from millimetric_server.cli.load.batch_sender import BatchSender
 from millimetric_server.cli.load.rows import Row
 from millimetric_server.cli.load.state import LoadState, RejectedFile
+from millimetric_server.cli.load.summary import REASONS_SHOWN, explain_row
 
 _BATCH_BYTES_MAX = 4 * 1024 * 1024  # a thousand events of the largest size would be beyond the server's limit
 
@@ -49,6 +50,8 @@ class Loading:
         rejected.sort(key=lambda one: one[0].line)
         self._state.rejected_bytes = self._rejected.write(rejected)
         self._state.rejected += len(rejected)
+        room = REASONS_SHOWN - len(self._state.reasons)
+        self._state.reasons += [explain_row(row.line, errors, reason) for row, reason, errors in rejected[:room]]
         self._state.rows += len(rows)
 
 

@@ -35,6 +35,8 @@ class LoadState(msgspec.Struct, kw_only=True):
     dropped: dict[str, int] = {}  # by reason
     rejected: int = 0
     rejected_bytes: int = 0
+    reasons: list[str] = []  # of the first rejected rows
+    options: str = ""  # that say how the file is read
     is_done: bool = False
 
 
@@ -48,7 +50,7 @@ def rejected_path_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.rejected.ndjson")
 
 
-def start_state(path: Path, server: str, key_prefix: str) -> LoadState:
+def start_state(path: Path, server: str, key_prefix: str, options: str = "") -> LoadState:
     """Begin a load of this file. The digest of its bytes becomes part of each event's id."""
     status = path.stat()
     return LoadState(
@@ -57,10 +59,11 @@ def start_state(path: Path, server: str, key_prefix: str) -> LoadState:
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         digest=_digest(path),
+        options=options,
     )
 
 
-def resume_state(path: Path, server: str, key_prefix: str) -> LoadState | None:
+def resume_state(path: Path, server: str, key_prefix: str, options: str = "") -> LoadState | None:
     """Read the progress of the last load of this file, or None. Raises StateError if that load was a different one."""
     state_path = state_path_of(path)
     try:
@@ -75,6 +78,11 @@ def resume_state(path: Path, server: str, key_prefix: str) -> LoadState | None:
         raise StateError(
             f"{path.name} was being loaded with another key or into another server "
             f"({state.key_prefix} at {state.server}). Start over with --restart."
+        )
+    if state.options != options:
+        raise StateError(
+            f"{path.name} was being loaded with {state.options or 'none of --from, --map and --delimiter'}. "
+            "Give the same, or start over with --restart."
         )
     status = path.stat()
     if (state.size, state.mtime_ns) != (status.st_size, status.st_mtime_ns):
