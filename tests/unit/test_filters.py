@@ -46,3 +46,27 @@ def test_an_error_names_the_node() -> None:
     tree = FilterTree(and_=[good, FilterTree(not_=FilterTree(or_=[bad]))])
     assert refuse([], tree) == "steps[1].where.and[1].not.or[0].filter"
     assert refuse([], FilterTree(not_=FilterTree())) == "steps[1].where.not"
+
+
+@pytest.mark.parametrize(
+    ("column", "names"),
+    [
+        ("properties.a.b", ["a", "b"]),
+        ('properties."a.b".c', ["a.b", "c"]),
+        ('properties.x."say \\"hi\\" \\u00e9"', ["x", 'say "hi" é']),
+        ("properties.Product Name", ["Product Name"]),
+        ("properties.q\".it's", ['q"', "it's"]),
+        ('properties.".x', ['"', "x"]),
+    ],
+)
+def test_a_path_is_names_between_dots_in_quotes_or_not(column: str, names: list[str]) -> None:
+    conditions = Conditions()
+    add_filters(conditions, [Filter(column, FilterOp.EXISTS)])
+    assert list(conditions.parameters.values())[: len(names)] == names
+
+
+@pytest.mark.parametrize(
+    "column", ["properties.", 'properties."a', 'properties."a"b', "properties.a..b", 'properties."\\x"']
+)
+def test_a_path_that_is_not_well_written_is_refused(column: str) -> None:
+    assert refuse([Filter(column, FilterOp.EXISTS)]) == "steps[1].filter"

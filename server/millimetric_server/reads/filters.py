@@ -19,7 +19,8 @@ _FILTERS_MAX = list_limits(query_service_pb2.QueryRequest)["filter"].items_max
 _LIMITS = list_limits(query_service_pb2.Filter)
 _COLUMN, _VALUES = _LIMITS["column"], _LIMITS["values"]
 _ALIASES = {"event_name": "event"}  # as group columns have it
-_QUOTED, _BARE = r'"(?:[^"\\]|\\.)*"', r'[^."][^.]*'
+# A name in quotes is written as in JSON; a lone quote is a name.
+_QUOTED, _BARE = r'"(?:[^"\\]|\\.)*"', r'(?:[^."][^.]*|"(?=\.|\Z))'
 _PROPERTY = re.compile(rf"properties\.(?!\s)((?:{_QUOTED}|{_BARE})(?:\.(?:{_QUOTED}|{_BARE}))*)", re.DOTALL)
 _PATH_PART = re.compile(rf"({_QUOTED}|{_BARE})(?:\.|$)", re.DOTALL)
 _PATH_PARTS_MAX = 10
@@ -140,7 +141,7 @@ def _read_path(text: str) -> list[str]:
     if len(parts) > _PATH_PARTS_MAX:
         raise _FilterError(f"a path has at most {_PATH_PARTS_MAX} parts")
     try:
-        names = [msgspec.json.decode(part, type=str) if part.startswith('"') else part for part in parts]
+        names = [_read_name(part) for part in parts]
     except (msgspec.DecodeError, UnicodeError):
         raise _FilterError("a quoted name is written as in JSON, where `\\` begins an escape") from None
     if any("\0" in name for name in names):
@@ -156,6 +157,11 @@ def _check_values(one: Filter) -> None:
         raise _FilterError("needs a value")
     elif one.op is not FilterOp.IN and len(one.values) != 1:
         raise _FilterError("takes one value; use `in` for several")
+
+
+def _read_name(part: str) -> str:
+    is_quoted = part.startswith('"') and len(part) > 1
+    return msgspec.json.decode(part, type=str) if is_quoted else part
 
 
 def _compare_text(conditions: Conditions, one: Filter, column: str) -> str:
