@@ -5,12 +5,16 @@ from typing import NamedTuple
 
 from bench.history import DAY_S
 from millimetric_server.api.messages import (
+    AttributionRequest,
+    Conversion,
     Filter,
     FilterOp,
     FunnelRequest,
     FunnelStep,
     Instant,
     Interval,
+    Measure,
+    MeasureKind,
     Message,
     Metric,
     Period,
@@ -21,6 +25,8 @@ from millimetric_server.api.messages import (
 )
 
 _STATS_LIMIT = 1000
+_REVENUE = (Measure(MeasureKind.SUM, property="properties.value"),)
+_VISITS = (Measure(MeasureKind.SESSIONS), Measure(MeasureKind.BOUNCE_RATE), Measure(MeasureKind.SESSION_SECONDS))
 _SHOP = ("product_view", "add_to_cart", "checkout", "purchase")
 
 
@@ -49,6 +55,13 @@ def list_questions(end_s: int) -> Sequence[Question]:
             limit=_STATS_LIMIT,
         )
 
+    def measure(
+        days: int, event: str, measures: Sequence[Measure], *groups: str, interval: Interval = Interval.UNSPECIFIED
+    ) -> StatsRequest:
+        return StatsRequest(
+            from_=days_ago(days), event=event, metrics=list(measures), group_by=list(groups), interval=interval
+        )
+
     def funnel(*events: str) -> FunnelRequest:
         steps = [FunnelStep(event) for event in events]
         return FunnelRequest(from_=days_ago(30), window_seconds=DAY_S, steps=steps)
@@ -71,6 +84,27 @@ def list_questions(end_s: int) -> Sequence[Question]:
             "Query, purchases over 100, 30 days",
             "Query",
             QueryRequest(from_=days_ago(30), event="purchase", filter=large_orders, limit=100),
+        ),
+        Question(
+            "Stats, signups by session_source, 30 days", "Stats", measure(30, "signup", (), "session_source"), 150
+        ),
+        Question(
+            "Stats, revenue by first_source, 30 days", "Stats", measure(30, "purchase", _REVENUE, "first_source"), 250
+        ),
+        Question(
+            "Stats, revenue by day, 90 days", "Stats", measure(90, "purchase", _REVENUE, interval=Interval.DAY), 150
+        ),
+        Question(
+            "Stats, visits, bounces and length by day, 90 days",
+            "Stats",
+            measure(90, "", _VISITS, interval=Interval.DAY),
+            60,
+        ),
+        Question(
+            "Attribution, six models, 30 days",
+            "Attribution",
+            AttributionRequest(from_=days_ago(30), conversion=Conversion("purchase"), value="properties.value"),
+            600,
         ),
         Question("Sources, 30 days", "Sources", SourcesRequest(from_=days_ago(30)), 100),
         Question("Funnel, 4 steps, 30 days", "Funnel", funnel(*_SHOP), 250),

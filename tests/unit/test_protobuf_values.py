@@ -63,6 +63,9 @@ def make_request(rpc: Any, place: tuple[FieldDescriptor, ...], value: Any, index
     if last.enum_type is None:
         getattr(message, last.name).MergeFrom(last.message_type._concrete_class(**value))
         getattr(message, last.name).SetInParent()
+    elif last.is_repeated:
+        getattr(message, last.name).extend([1] * index + [value])
+        return request.SerializeToString(), ".".join((*names, f"{last.name}[{index}]"))
     else:
         setattr(message, last.name, value)
     return request.SerializeToString(), ".".join((*names, last.name))

@@ -28,7 +28,7 @@ def check_batch(request: BatchRequest, call: Call) -> CheckedBatch:
         raise make_too_many("events")
     if not request.events:
         raise invalid_payload((Violation("events", f"must contain 1 to {BATCH_EVENTS_MAX} events, not 0"),))
-    events = [check_event(event, call) for event in request.events]
+    events = [check_event(event, call.received_at, call.key.kind) for event in request.events]
     is_per_event = request.mode is BatchMode.PER_EVENT
     if not is_per_event and (problems := _list_problems(events)):
         raise invalid_payload(problems)

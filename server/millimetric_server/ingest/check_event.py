@@ -47,8 +47,8 @@ class CheckedWrite(msgspec.Struct, frozen=True):
     ack: Ack
 
 
-def check_event(event: Event, call: Call) -> CheckedEvent | RejectedEvent:
-    """Check one event against all rules."""
+def check_event(event: Event, received_at: int, kind: KeyKind) -> CheckedEvent | RejectedEvent:
+    """Check one event, received at that time (microseconds) with that kind of key, against all rules."""
     if isinstance(event, UndecodableEvent):
         return RejectedEvent(event.event_id or "", event.violations)
     problems: list[Violation] = []
@@ -61,11 +61,11 @@ def check_event(event: Event, call: Call) -> CheckedEvent | RejectedEvent:
             problems.append(Violation(field, _explain_text(text, chars_max)))
     if url and "url" not in [problem.field for problem in problems] and not _is_url(url):
         problems.append(Violation("url", "must be an absolute URL, such as https://example.com/pricing"))
-    if event.timestamp is not None and not OLDEST_US <= event.timestamp <= call.received_at + FUTURE_MAX_US:
+    if event.timestamp is not None and not OLDEST_US <= event.timestamp <= received_at + FUTURE_MAX_US:
         problems.append(Violation("timestamp", "must be between 2000-01-01 and 24 hours from now"))
     properties = _check_properties(event, problems)
     # From other keys it is ignored: only a backend may speak for someone else.
-    context = (event.context if call.key.kind is KeyKind.SECRET else None) or _NO_CONTEXT
+    context = (event.context if kind is KeyKind.SECRET else None) or _NO_CONTEXT
     ip = read_ip(context.ip) if context.ip else ""
     if context.ip and not ip:
         problems.append(Violation("context.ip", "must be an IP address, with or without a port"))

@@ -37,7 +37,7 @@ class CheckedExplain(msgspec.Struct, frozen=True):
 
 def check_explain(request: ExplainRequest, call: Call) -> CheckedExplain:
     """Check an Explain. Raises AppError invalid_payload."""
-    checked = check_event(request, call)
+    checked = check_event(request, call.received_at, call.key.kind)
     problems = list(checked.violations) if isinstance(checked, RejectedEvent) else []
     if request.rule_set and request.rule_set not in RULE_SETS:
         problems.append(Violation("rule_set", f"must be one of {', '.join(RULE_SETS)}"))

@@ -25,7 +25,7 @@ def check_identify(request: IdentifyRequest, call: Call) -> CheckedWrite:
         properties_json=request.traits_json,
         context=request.context,
     )
-    checked = check_event(event, call)
+    checked = check_event(event, call.received_at, call.key.kind)
     if isinstance(checked, RejectedEvent):
         problems += [Violation(one.field.replace("properties", "traits", 1), one.message) for one in checked.violations]
     if problems or isinstance(checked, RejectedEvent):

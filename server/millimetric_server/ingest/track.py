@@ -10,7 +10,7 @@ from millimetric_server.ingest.store_events import store_one
 
 def check_track(request: TrackRequest, call: Call) -> CheckedWrite:
     """Check a Track. Raises AppError invalid_payload."""
-    checked = check_event(request, call)
+    checked = check_event(request, call.received_at, call.key.kind)
     if isinstance(checked, RejectedEvent):
         raise invalid_payload(checked.violations)
     return CheckedWrite(checked, read_ack(request.ack, call))

@@ -33,7 +33,7 @@ class CheckedGroup(msgspec.Struct, frozen=True):
 def check_track_stream(requests: Sequence[TrackStreamRequest], call: Call) -> CheckedGroup:
     """Check a group of a stream; every event has its own outcome. Raises AppError for a bad ack only."""
     return CheckedGroup(
-        events=[check_event(request.event or _NO_EVENT, call) for request in requests],
+        events=[check_event(request.event or _NO_EVENT, call.received_at, call.key.kind) for request in requests],
         sequences=[request.sequence or 0 for request in requests],
         ack=read_ack(Ack.UNSPECIFIED, call),
     )

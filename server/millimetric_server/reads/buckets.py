@@ -39,6 +39,11 @@ def build_bucket(interval: Interval, time: str) -> str:
     return (_OF_DAY if time == "day" else _OF_TIME)[interval].format(time=time)
 
 
+def build_day_bucket(interval: Interval, day: str) -> str:
+    """SQL for the bucket of a day UTC; without an interval, the same for all."""
+    return "toDate(0)" if interval is Interval.UNSPECIFIED else _OF_DAY[interval].format(time=day)
+
+
 def check_buckets(from_us: int, to_us: int, interval: Interval) -> None:
     """Raises AppError invalid_params where a range has too many."""
     if interval is Interval.UNSPECIFIED:

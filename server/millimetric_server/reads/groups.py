@@ -38,6 +38,11 @@ class Group(NamedTuple):
         """Whether events must be joined to their visits for it."""
         return self.needs_first or self.name in _OF_VISITS
 
+    @property
+    def needs_whole_visits(self) -> bool:
+        """Whether more than the entry of a visit must be known for it."""
+        return self.name == "exit_path"
+
     def write(self, conditions: Conditions) -> str:
         """SQL for the group's value, a text."""
         return take_text(conditions, self.path) if self.path else self.sql
@@ -58,7 +63,7 @@ def _find_group(name: str) -> Group:
         return Group(name, sql)
     if name in _OF_VISITS or name in _OF_FIRST_VISITS:
         return Group(name, name)
-    if path := find_property(name, "group_by"):
+    if name.startswith("properties.") and (path := find_property(name, "group_by")):
         return Group(name, path=tuple(path))
     allowed = (*GROUP_COLUMNS, *_OF_URLS, *_OF_VISITS, *_OF_FIRST_VISITS, "properties.<path>")
     raise AppError(Reason.INVALID_GROUP_BY, f"`{name[:64]}` is not a group column", allowed=allowed)

@@ -43,6 +43,13 @@ _OF_EVENTS = {
     MeasureKind.USERS: "uniqCombined64If(14)(user_id, user_id != '')",
 }
 _OF_ROLLUPS = {MeasureKind.COUNT: "sum(events)", MeasureKind.UNIQUES: "uniqCombined64Merge(14)(visitors)"}
+# Of visits by bucket and channel, added up.
+_OF_SESSIONS = {
+    MeasureKind.SESSIONS: "sum(visits)",
+    MeasureKind.BOUNCE_RATE: "sum(bounces) / sum(visits)",
+    MeasureKind.SESSION_SECONDS: "sum(visit_us) / sum(visits) / 1e6",
+    MeasureKind.EVENTS_PER_SESSION: "sum(visit_events) / sum(visits)",
+}
 COUNTS = frozenset({*_OF_EVENTS, MeasureKind.SESSIONS})  # whole numbers, and 0 where there is nothing
 
 
@@ -58,6 +65,11 @@ class CheckedMeasure(NamedTuple):
     def needs_visits(self) -> bool:
         """Whether events must be joined to their visits for it."""
         return self.kind in _OF_VISITS
+
+    @property
+    def needs_whole_visits(self) -> bool:
+        """Whether more than the entry of a visit must be known for it."""
+        return self.needs_visits and self.kind is not MeasureKind.SESSIONS
 
     @property
     def is_rolled_up(self) -> bool:
@@ -106,6 +118,11 @@ def _check_measure(one: Measure, field: str) -> CheckedMeasure:
 def write_rollup_measure(one: CheckedMeasure) -> str:
     """SQL for a figure that the roll-ups have."""
     return _OF_ROLLUPS[one.kind]
+
+
+def write_visit_measure(one: CheckedMeasure) -> str:
+    """SQL for a figure of visits that were counted by bucket and channel."""
+    return _OF_SESSIONS[one.kind]
 
 
 def write_measure(one: CheckedMeasure, conditions: Conditions, converted: Conditions) -> str:

@@ -19,12 +19,13 @@ from millimetric_server.reads.bounds import begin_range, check_number, check_ran
 from millimetric_server.reads.buckets import (
     Bucket,
     build_bucket,
+    build_day_bucket,
     check_buckets,
     list_buckets,
     shift_range,
     write_bucket,
 )
-from millimetric_server.reads.conditions import LATEST_US, Conditions, write_day
+from millimetric_server.reads.conditions import LATEST_US, Conditions, clamp_time, write_day
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.filters import add_filters, list_filtered
 from millimetric_server.reads.groups import Group, check_groups
@@ -34,15 +35,30 @@ from millimetric_server.reads.measures import (
     check_measures,
     write_measure,
     write_rollup_measure,
+    write_visit_measure,
 )
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
-from millimetric_server.reads.visits import bound_visits, join_visits
+from millimetric_server.reads.visits import (
+    CHANNEL,
+    begin_near,
+    bound_visits,
+    build_visits,
+    choose_bots,
+    join_visits,
+)
 from millimetric_server.store.clickhouse import Rows
 from millimetric_server.store.rollups import BY_SOURCE, DAILY, HOURLY
 from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.StatsRequest)
-_COMPARED_MAX = 100_000  # rows of the earlier range, of which those of the answer's groups are taken
+_ROWS_MAX = 100_000  # that are looked at where buckets are filled, and of the range that is compared with
+
+
+# Of a channel by its lengths: schema/0012.
+_CHANNEL = {
+    "session_source": "substring(channel, 9, source_bytes)",
+    "session_medium": "substring(channel, 9 + source_bytes)",
+}
 
 
 class _Table(NamedTuple):
@@ -124,12 +140,13 @@ async def stats(call: Call, plan: StatsPlan, deps: ReadDeps) -> StatsResponse:
     """Answer the figures, from a roll-up where the question allows and from the events otherwise."""
     shared = {"project": call.project.project_id, "timezone": plan.timezone}
     question = plan.question
-    parameters = {**shared, "limit": plan.limit + 1, **question.parameters}
+    rows_max = _ROWS_MAX if plan.is_filled else plan.limit  # to fill buckets, all groups must be known
+    parameters = {**shared, "limit": rows_max + 1, **question.parameters}
     rows = list(await Pending(deps.store.reads.run(question.statement, parameters, call.cancellation)))
-    is_cut = len(rows) > plan.limit
-    answer = _Answer(plan, rows[: plan.limit])
+    is_cut = len(rows) > rows_max
+    answer = _Answer(plan, rows[:rows_max])
     if plan.compared is not None:
-        parameters = {**shared, "limit": _COMPARED_MAX, "keys": answer.list_keys(), **plan.compared.parameters}
+        parameters = {**shared, "limit": _ROWS_MAX, "keys": answer.list_keys(), **plan.compared.parameters}
         answer.compare(await Pending(deps.store.reads.run(plan.compared.statement, parameters, call.cancellation)))
     response = StatsResponse(answer.make_rows())
     if is_cut or answer.is_cut:
@@ -175,6 +192,8 @@ class _Builder:
 
     def build(self, asked: _Range, *, is_compared: bool) -> _Question:
         """Build the statement about a range: of a roll-up where one can answer, else of the events."""
+        if self._is_of_visits(asked):
+            return self._ask_visits(asked, is_compared=is_compared)
         table = self._choose_table(asked)
         conditions = self._select(asked, "timestamp" if table is None else table.time)
         add_filters(conditions, self._request.filter, self._request.where)
@@ -184,10 +203,58 @@ class _Builder:
             statement, bounds = self._ask_events(asked, conditions)
         else:
             statement, bounds = self._ask_rollup(table, conditions)
-        names = ", ".join(f"toString(group_{number})" for number in range(len(self._groups)))
-        chosen = f"HAVING arrayStringConcat([{names}], '\\0') IN {{keys:Array(String)}}" if names else ""
-        statement = statement.replace("%HAVING%", chosen if is_compared else "")
+        statement = statement.replace("%HAVING%", self._choose_groups("HAVING ") if is_compared else "")
         return _Question(statement, {**bounds, **conditions.parameters})
+
+    def _choose_groups(self, word: str) -> str:
+        """The condition for the groups of the answer that is compared."""
+        names = ", ".join(f"toString(group_{number})" for number in range(len(self._groups)))
+        return f"{word}arrayStringConcat([{names}], '\\0') IN {{keys:Array(String)}}" if names else ""
+
+    def _is_of_visits(self, asked: _Range) -> bool:
+        """Whether the sessions alone can answer: figures of all visits by their channels, in whole days of UTC."""
+        request = self._request
+        return (
+            all(one.needs_visits for one in self._measures)
+            and all(group.name in _CHANNEL for group in self._groups)
+            and not (self._event or request.filter or request.where)
+            and self._timezone == "UTC"
+            and request.interval is not Interval.HOUR
+            and asked.from_us % DAY_US == 0
+            and (asked.is_open or asked.to_us % DAY_US == 0)
+        )
+
+    def _ask_visits(self, asked: _Range, *, is_compared: bool) -> _Question:
+        """Build the statement about the sessions."""
+        interval, include_bots = self._request.interval, self._request.include_bots
+        to_us = LATEST_US if asked.is_open else clamp_time(asked.to_us)
+        visits = build_visits(read_statement("visits.internal"), ("hours",), include_bots=include_bots)
+        names = [f"group_{number}" for number in range(len(self._groups))]
+        selected = [f"{_CHANNEL[group.name]} AS {name}" for group, name in zip(self._groups, names, strict=True)]
+        order = ["figure_0 DESC NULLS LAST", *names]
+        if interval is not Interval.UNSPECIFIED:
+            names.insert(0, "bucket")
+            selected.insert(0, "visit_bucket AS bucket")
+            order.insert(0, "bucket")
+        values = (f"{write_visit_measure(one)} AS figure_{number}" for number, one in enumerate(self._measures))
+        statement = (
+            read_statement("stats.visits")
+            .replace("%VISITS%", visits)
+            .replace("%GROUPS%", "".join(f"{one}, " for one in selected))
+            .replace("%VALUES%", ", ".join(values))
+            .replace("%BUCKET_OF_DAY%", build_day_bucket(interval, "session_day"))
+            .replace("%BUCKET%", build_day_bucket(interval, "day"))
+            .replace("%CHANNEL%", CHANNEL)
+            .replace("%BOTS%", choose_bots(include_bots=include_bots))
+            .replace("%GROUP_BY%", f"GROUP BY {', '.join(names)}" if names else "")
+            .replace("%HAVING%", "HAVING sum(visits) > 0" + (self._choose_groups(" AND ") if is_compared else ""))
+            .replace("%ORDER%", ", ".join(order))
+        )
+        if not names:
+            statement = statement.replace("HAVING sum(visits) > 0", "")
+        bounds = bound_visits(asked.from_us, to_us)
+        days = {"first_day": write_day(asked.from_us), "last_day": write_day(to_us - DAY_US)}
+        return _Question(statement, {**bounds, **days, "from_us": begin_near(asked.from_us)})
 
     def _choose_table(self, asked: _Range) -> _Table | None:
         """Find the smallest roll-up that can answer, by its resolution in time and its columns."""
@@ -246,6 +313,8 @@ class _Builder:
             include_bots=request.include_bots,
             is_everyone=not (self._event or request.filter or request.where),
             has_first=any(group.needs_first for group in self._groups),
+            is_whole=any(one.needs_whole_visits for one in self._groups)
+            or any(one.needs_whole_visits for one in self._measures),
         )
         bounds = bound_visits(asked.from_us, LATEST_US if asked.is_open else asked.to_us)
         return statement.replace("%VISITS%", joins), bounds

@@ -15,6 +15,7 @@ _NEAR = (
     "(session_day BETWEEN {near_first:Date} AND {near_last:Date} OR session_day = toDate(0) OR session_hash IN "
     "(SELECT session_hash FROM sessions WHERE project_id = {project:String} AND is_stray = 1))"
 )
+_MATCHED = "SELECT session_hash FROM events WHERE project_id = {project:String} AND %EVENTS%"
 # Of an entry: the lengths of source and medium, source and medium (schema/0012).
 CHANNEL = (
     "substring(entry, position(entry, '\\0') + 21, 8 + toUInt16OrZero(substring(entry, position(entry, '\\0') + 21, 4))"
@@ -47,14 +48,22 @@ def build_visits(chosen: str, figures: Iterable[str], *, include_bots: bool) -> 
     )
 
 
-def join_visits(events: str, *, include_bots: bool, is_everyone: bool, has_first: bool) -> str:
+def join_visits(events: str, *, include_bots: bool, is_everyone: bool, has_first: bool, is_whole: bool) -> str:
     """Build the join of events to their visits, and with `has_first` to their visitors' first.
 
-    `events` are the conditions for the events in question; if `is_everyone`, that is all of their range.
+    `events` are the conditions for the events in question; if `is_everyone`, that is all of their range. Unless
+    `is_whole`, only the visits' entries are wanted.
     """
-    chosen = _choose(events, _NEAR, is_everyone=is_everyone)
-    sessions = build_visits(chosen, ("exit",), include_bots=include_bots)
-    joins = read_statement("visits.joined").replace("%SESSIONS%", sessions)
+    if is_whole:
+        chosen = _choose(events, _NEAR, is_everyone=is_everyone)
+        joins = read_statement("visits.joined")
+        joins = joins.replace("%SESSIONS%", build_visits(chosen, ("exit",), include_bots=include_bots))
+    else:
+        matched = "1" if is_everyone else f"session_hash IN ({_MATCHED.replace('%EVENTS%', events)})"
+        chosen = read_statement("visits.of_internal")
+        joins = read_statement("visits.entries")
+        joins = joins.replace("%SESSIONS%", build_visits(chosen, (), include_bots=include_bots))
+        joins = joins.replace("%MATCHED%", matched)
     if has_first:
         chosen = _choose(events, "1", is_everyone=is_everyone)
         joins += "\n" + read_statement("visits.first").replace("%CHOSEN%", chosen)
@@ -71,10 +80,11 @@ def _choose(events: str, time: str, *, is_everyone: bool) -> str:
     return read_statement(name).replace("%TIME%", time).replace("%EVENTS%", events)
 
 
+def begin_near(from_us: int) -> int:
+    """When sessions may begin that belong to visits of a range."""
+    return max(clamp_time(from_us) - _NEAR_DAYS * DAY_US, 0)
+
+
 def bound_visits(from_us: int, to_us: int) -> Mapping[str, object]:
     """The parameters of such a query: the days in which sessions of the range's visits may lie."""
-    near = _NEAR_DAYS * DAY_US
-    return {
-        "near_first": write_day(max(clamp_time(from_us) // DAY_US, 1) * DAY_US - near),
-        "near_last": write_day(to_us + near),
-    }
+    return {"near_first": write_day(begin_near(from_us)), "near_last": write_day(to_us + _NEAR_DAYS * DAY_US)}

@@ -10,6 +10,7 @@ from millimetric_server.api.messages import Event, Instant
 from millimetric_server.cli.load.rows import Row
 from millimetric_server.cli.load.summary import REASONS_SHOWN, explain_row
 from millimetric_server.cli.tables import print_table
+from millimetric_server.control.records import KeyKind
 from millimetric_server.doors.codecs.proto import decode_proto
 from millimetric_server.ingest.check_event import RejectedEvent, check_event
 
@@ -46,7 +47,7 @@ def _find_problem(row: Row) -> str:
         return explain_row(row.line, row.event)
     event = decode_proto(Event, row.event.SerializeToString())
     assert isinstance(event, Event)  # noqa: S101 - tells the type checker what was asked for
-    checked = check_event(event, int(datetime.now(UTC).timestamp() * 1_000_000))
+    checked = check_event(event, int(datetime.now(UTC).timestamp() * 1_000_000), KeyKind.SECRET)
     return explain_row(row.line, checked.violations) if isinstance(checked, RejectedEvent) else ""
 
 

@@ -87,15 +87,21 @@ def _make_writer(field: FieldInfo, message: type[Message]) -> Write:
         return _write_text
     if get_origin(kind) is list:
         (item,) = get_args(kind)
-        return functools.partial(_write_list, item) if _is_message(item) else _write_present
+        write = _make_value_writer(item, field.encode_name, message)
+        return write if write is _write_present else functools.partial(_write_list, write)
+    return _write_integer if kind is int else _make_value_writer(kind, field.encode_name, message)
+
+
+def _make_value_writer(kind: Any, name: str, message: type[Message]) -> Write:
+    """How a value is written that may also stand in a list."""
     if _is_message(kind):
         return functools.partial(_write_message, kind)
-    if kind is int:
-        return _write_integer
-    if isinstance(kind, type) and issubclass(kind, WireEnum):
-        described: Any = find_proto_class(message).DESCRIPTOR.fields_by_name[field.encode_name].enum_type
-        return functools.partial(_write_enum, read_enum_names(kind, described))
-    return _write_present
+    return _make_enum_writer(kind, name, message) if _is_enum(kind) else _write_present
+
+
+def _make_enum_writer(kind: type[WireEnum], name: str, message: type[Message]) -> Write:
+    described: Any = find_proto_class(message).DESCRIPTOR.fields_by_name[name].enum_type
+    return functools.partial(_write_enum, read_enum_names(kind, described))
 
 
 def _write_text(raw: bytes, _levels: int) -> bytes | None:
@@ -120,14 +126,14 @@ def _write_message(kind: type[Message], raw: bytes, levels: int) -> bytes | None
     return write_plainly(raw, kind, None, levels) if raw.startswith(b"{") else _write_present(raw, levels)
 
 
-def _write_list(item: type[Message], raw: bytes, levels: int) -> bytes | None:
+def _write_list(write: Write, raw: bytes, levels: int) -> bytes | None:
     if not raw.startswith(b"["):
         return _write_present(raw, levels)
     try:
         items = split_list(raw)
     except TooManyItemsError:
         return raw  # the request's check limits the number
-    return b"[" + b",".join(_write_message(item, bytes(one), levels) or b"null" for one in items) + b"]"
+    return b"[" + b",".join(write(bytes(one), levels) or b"null" for one in items) + b"]"
 
 
 def _read_integer(raw: bytes) -> int | None:
@@ -147,6 +153,10 @@ def _read_integer(raw: bytes) -> int | None:
 
 def _is_message(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, Message)
+
+
+def _is_enum(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, WireEnum)
 
 
 def _to_camel(name: str) -> str:

@@ -197,7 +197,7 @@ def _reader_of(  # noqa: PLR0911 - a line for each kind of field
         (item,) = get_args(inner)
         if isinstance(item, EnumMeta):
             read_item = make_enum_reader(name, item, described[name].enum_type)  # type: ignore[arg-type]
-            return lambda _proto, value: [read_item(one) for one in _check_length(name, value)]
+            return lambda _proto, value: _read_enums(name, read_item, _check_length(name, value))
         if isinstance(item, type) and issubclass(item, Message):
             read = _make_nested_reader(item)
             return lambda _proto, value: _read_list(name, read, _check_length(name, value))
@@ -216,6 +216,15 @@ def _read_list(name: str, read: Callable[[ProtoMessage], Any], values: Any) -> l
         items.extend(map(read, values))
     except FieldError as error:
         raise error.within(f"{name}[{len(items)}]") from None
+    return items
+
+
+def _read_enums(name: str, read: Callable[[int], Any], values: Any) -> list[Any]:
+    items: list[Any] = []
+    try:
+        items.extend(map(read, values))
+    except FieldError as error:
+        raise FieldError(f"{name}[{len(items)}]", error.violation.message) from None
     return items
 
 
