@@ -48,6 +48,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "Stats": _RANGE,
     "Sources": _RANGE,
     "Funnel": {**_RANGE, "steps": _STEPS, "window_seconds": 60},
+    "Attribution": {**_RANGE, "conversion": {"event": "a"}, "value": "properties.n"},
     "Retention": {**_RANGE, "first_event": "a", "return_event": "b", "period": "week"},
     "Explain": {"event": "signup"},
 }

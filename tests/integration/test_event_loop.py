@@ -36,6 +36,7 @@ _REQUESTS: dict[str, dict[str, Any]] = {
     "Stats": {**_RANGE, "interval": "day", "timezone": "Pacific/Auckland", "group_by": ["source"]},
     "Sources": _RANGE,
     "Funnel": {**_RANGE, "window_seconds": 60, "steps": [{"event": "a"}, {"event": "b"}]},
+    "Attribution": {**_RANGE, "conversion": {"event": "a"}, "value": "properties.n", "lookback_days": 3},
     "Retention": {**_RANGE, "period": "week", "periods": 2, "timezone": "America/Lima", "first_event": "a"},
     "Explain": {"event": "e", "url": "https://app.example.com/?gclid=1"},
     "GetErasure": {"erasure_id": "no-such"},

@@ -52,6 +52,7 @@ REQUESTS: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "Stats": ("QueryService", "GET", "/v1/stats", {**_RANGE, "group_by": ["source"], "interval": "day", "limit": 10}),
     "Sources": ("QueryService", "GET", "/v1/sources", {**_RANGE, "breakdown": "source"}),
     "Funnel": ("QueryService", "POST", "/v1/funnel", {**_RANGE, "steps": _STEPS, "window_seconds": 60}),
+    "Attribution": ("QueryService", "POST", "/v1/attribution", {**_RANGE, "conversion": {"event": "a"}, "models": [1]}),
     "Retention": ("QueryService", "POST", "/v1/retention", {**_RANGE, "first_event": "a", "return_event": "b"}),
     "Explain": ("QueryService", "POST", "/v1/explain", _EVENT),
 }
@@ -85,6 +86,9 @@ _HEADERS = st.sampled_from(
 )  # fmt: skip
 
 
+_DEADLINE_PASSED = 504
+
+
 @dataclass(frozen=True)
 class Input:
     """A request that has been tampered with."""
@@ -104,6 +108,7 @@ class Tally:
     inputs: int = 0
     answered: dict[str, int] = field(default_factory=dict)  # by status or code
     stored_events: int = 0
+    unknown_events: int = 0  # of writes whose deadline passed: stored or not, their caller can't know
 
     def note(self, answer: str) -> None:
         """Count an answer."""
@@ -226,6 +231,8 @@ class HttpTarget:
         assert status < 500 or status in allowed, (status, content[:300])
         if status in (200, 202) and request.verb == "POST":
             self.tally.stored_events += request.count(content)
+        elif status == _DEADLINE_PASSED:
+            self.tally.unknown_events += _count_sent(thrown)
         self.tally.note(str(status))
 
 
@@ -371,6 +378,13 @@ def _count(rpc: str, answer: Any) -> int:
     if rpc == "Batch":
         return int(answer.get("count", 0)) - int(answer.get("duplicates", 0))
     return 0
+
+
+def _count_sent(thrown: Input) -> int:
+    if thrown.rpc != "Batch":
+        return int(thrown.rpc in ("Track", "Identify"))
+    events = thrown.content.get("events") if isinstance(thrown.content, dict) else None
+    return len(events) if isinstance(events, list) else 0
 
 
 def _make_proto_reader(rpc: str) -> Callable[[bytes], Any]:
