@@ -25,6 +25,7 @@ from millimetric_server.doors.metrics_door import MetricsDoor
 from millimetric_server.enrich.client_ip import TrustedProxies
 from millimetric_server.enrich.geo import CountryReader
 from millimetric_server.folder_watch import FolderWatch, list_watched
+from millimetric_server.following.followers import FOLLOWERS, Followers
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.ingest.deps import IngestDeps
 from millimetric_server.journal.sqlite.journal import SqliteJournal
@@ -167,10 +168,11 @@ class Server:
         directory, limiter = Directory(control), Limiter(limits)
         proxies = TrustedProxies(settings.read_trusted_proxies(), settings.client_ip_header.strip().lower())
         streams = Places("streams", settings.grpc_streams_max, share)
+        followers = Followers(Places(FOLLOWERS, settings.followers_max, share))
         rpcs = make_rpcs(
-            IngestDeps(journal, loader, countries.country, secrets.ip_salt, secrets.identity_key, proxies),
+            IngestDeps(journal, loader, countries.country, secrets.ip_salt, secrets.identity_key, proxies, followers),
             PrivacyDeps(journal.erasures, loader.notify),
-            ReadDeps(store, secrets.key_pepper),
+            ReadDeps(store, secrets.key_pepper, followers),
         )
         doors = DoorDeps(
             guards=GuardDeps(directory, limiter, secrets.key_pepper),
@@ -181,7 +183,7 @@ class Server:
             bodies=bodies,
             refusals=Refusals(limits.get(REFUSED)),
         )
-        return Parts(rpcs, doors, StatusDeps(directory, journal, loader, store, streams), countries)
+        return Parts(rpcs, doors, StatusDeps(directory, journal, loader, store, streams, followers), countries)
 
     def _open_doors(self, parts: Parts) -> None:
         settings, store = self._settings, parts.status.store
@@ -202,6 +204,7 @@ class Server:
             body_bytes_max=limit,
             reads_max=store.reads.reads.total,
             exports_max=store.reads.exports.total,
+            followers_max=parts.status.followers.places.total,
             calls_max=settings.grpc_calls_max,
             connection_age_s=settings.grpc_connection_age_s,
             connection_grace_s=settings.grpc_connection_grace_s,

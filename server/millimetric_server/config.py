@@ -125,6 +125,7 @@ class Settings:
     reads_max: int = _setting(64, "Reads that may run or wait at the same time.")
     reads_running_max: int = _setting(6, "Reads that may run in ClickHouse at the same time.")
     exports_max: int = _setting(4, "Exports that may be open at the same time.")
+    followers_max: int = _setting(200, "Followers (Tail) that may be connected at the same time.")
     stored_waiters_max: int = _setting(128, "Writes with `ack: stored` that may wait for ClickHouse at the same time.")
     project_share_percent: int = _setting(
         50,
@@ -165,6 +166,7 @@ class Settings:
             "reads_max",
             "reads_running_max",
             "exports_max",
+            "followers_max",
             "stored_waiters_max",
         ):
             _require(getattr(self, name) > 0, name, "must be at least 1")

@@ -25,6 +25,8 @@ from millimetric_server.api.messages import (
     SourcesResponse,
     StatsRequest,
     StatsResponse,
+    TailRequest,
+    TailResponse,
     TrackRequest,
     TrackResponse,
     TrackStreamRequest,
@@ -49,6 +51,7 @@ from millimetric_server.reads.query import query, validate_query
 from millimetric_server.reads.retention import retention, validate_retention
 from millimetric_server.reads.sources import sources, validate_sources
 from millimetric_server.reads.stats import stats, validate_stats
+from millimetric_server.reads.tail import tail, validate_tail
 
 _WRITERS = frozenset({KeyKind.PUBLIC, KeyKind.SECRET})
 _READERS = frozenset({KeyKind.SECRET, KeyKind.READ, KeyKind.ACCOUNT})
@@ -75,6 +78,8 @@ def make_rpcs(ingest: IngestDeps, privacy: PrivacyDeps, reads: ReadDeps) -> tupl
         UnaryRpc(_QUERY, "Query", _READERS, QueryRequest, QueryResponse, validate_query, query, reads, is_read=True),
         ServerStreamRpc(_QUERY, "Export", _READERS, ExportRequest, ExportResponse, validate_export, export, reads,
                         is_read=True),
+        ServerStreamRpc(_QUERY, "Tail", _READERS, TailRequest, TailResponse, validate_tail, tail, reads,
+                        is_read=True, is_endless=True),
         UnaryRpc(_QUERY, "Stats", _READERS, StatsRequest, StatsResponse, validate_stats, stats, reads, is_read=True),
         UnaryRpc(_QUERY, "Sources", _READERS, SourcesRequest, SourcesResponse, validate_sources, sources, reads,
                  is_read=True),

@@ -119,6 +119,7 @@ class Serving:
         log.info("shutting down: finishing calls, then loading what the journal holds")
         for look in looking:
             look.cancel()
+        await asyncio.to_thread(self._status.followers.close)
         http.should_exit = True
         doors = asyncio.gather(serving, asyncio.to_thread(self._grpc.close, timeout_s + _LAST_WORDS_S))
         if not (await asyncio.wait((doors,), timeout=timeout_s))[0]:

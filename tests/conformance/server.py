@@ -25,8 +25,8 @@ from millimetric_server.control.records import Environment, Key, KeyKind, Projec
 from millimetric_server.doors import error_details
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc import call as grpc_call
-from millimetric_server.doors.grpc import export as grpc_export
 from millimetric_server.doors.grpc import server as grpc
+from millimetric_server.doors.grpc import server_stream as grpc_stream
 from millimetric_server.doors.grpc import unary as grpc_unary
 from millimetric_server.doors.http import app as http
 from millimetric_server.doors.http import connect_wire, grpc_web
@@ -114,8 +114,8 @@ def _serve_grpc(methods: tuple[Any, ...], limit: int, announce: Announce) -> Non
     grpc_call.decode_proto = lambda request, body: request.FromString(body)
     grpc_call.make_details = _make_details
     grpc_unary.encode_proto = lambda message: message.SerializeToString()
-    grpc_export.ExportResponse = grpc_export.encode_proto = lambda piece: piece
-    grpc.UnaryMethod, grpc.ExportMethod, grpc._PACKAGE = _Unary, _Stream, service.PACKAGE
+    grpc_stream.ExportResponse = grpc_stream.encode_proto = lambda piece: piece
+    grpc.UnaryMethod, grpc.ServerStreamMethod, grpc._PACKAGE = _Unary, _Stream, service.PACKAGE
     rpcs = tuple(method.rpc for method in methods)
     door = grpc.GrpcDoor(
         rpcs, _make_deps(minted), host="127.0.0.1", port=0, threads=40, streams_max=4, body_bytes_max=limit
@@ -166,7 +166,7 @@ class _Unary(grpc_unary.UnaryMethod):
         return answer
 
 
-class _Stream(grpc_export.ExportMethod):
+class _Stream(grpc_stream.ServerStreamMethod):
     def __call__(self, request: Any, context: Any) -> Iterator[bytes]:
         telling = _Telling(context)
         for message in super().__call__(request, telling):

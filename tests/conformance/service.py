@@ -123,7 +123,7 @@ def _make_stream(service: Any) -> Handler:
 
 
 class _Reader:
-    """Responses in the shape of an ExportReader."""
+    """Responses in the shape of a PieceReader."""
 
     format = None
 

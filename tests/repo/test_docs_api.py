@@ -55,6 +55,7 @@ def test_the_table_of_event_fields_is_the_message_with_its_limits() -> None:
 def test_the_parameters_of_reads_are_the_fields_of_their_requests() -> None:
     for name, request in (
         ("Query", query_service_pb2.QueryRequest),
+        ("Tail", query_service_pb2.TailRequest),
         ("Stats", query_service_pb2.StatsRequest),
         ("Sources", query_service_pb2.SourcesRequest),
         ("Funnel", query_service_pb2.FunnelRequest),

@@ -17,12 +17,14 @@ _OWN_LABELS = {"le"}  # of histograms, by nature
 
 
 def bring_every_outcome(server: ServerProcess) -> None:
-    """Have an event rejected and one dropped, and wait until the ledger has them."""
+    """Have an event rejected and one dropped, and somebody follow; wait until the ledger has the events."""
     keys = server.create_project("metrics")
     wait_for_key(server, keys)
     url = f"{server.base_url}/v1/track"
     httpx.post(url, json={"event": ""}, headers=bearer(keys.secret))
     httpx.post(url, json={"event": "page"}, headers=bearer(keys.public) | {"Origin": ORIGIN, "DNT": "1"})
+    with httpx.stream("GET", f"{server.base_url}/v1/tail", headers=bearer(keys.read)) as followed:
+        assert followed.status_code == 200
     dropped = f'events_dropped_total{{project="{keys.project_id}"'
     wait_until(lambda: dropped in httpx.get(server.metrics_url).text, "the ledger is written")
 

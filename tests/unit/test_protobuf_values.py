@@ -13,7 +13,7 @@ from millimetric_server.doors.codecs.proto import decode_proto, find_proto_class
 from support.rpcs import RPCS
 
 _TIMESTAMP = "google.protobuf.Timestamp"
-_IN_QUERY_STRINGS = ("Query", "Stats", "Sources", "Export")
+_IN_QUERY_STRINGS = ("Query", "Stats", "Sources", "Export", "Tail")
 _BAD_TIMES = (
     {"nanos": -1},
     {"nanos": 1_000_000_000},

@@ -27,7 +27,8 @@ class RpcSpec:
     kinds: frozenset[KeyKind]
     http_status: int = field(default=200, kw_only=True)
     limit: str = field(default="", kw_only=True)  # the bucket in the rate limits; empty: unlimited
-    is_read: bool = field(default=False, kw_only=True)  # asks ClickHouse: it may take long, and ends with its caller
+    is_read: bool = field(default=False, kw_only=True)  # it may take long, and ends with its caller
+    is_endless: bool = field(default=False, kw_only=True)  # a stream that goes on until its caller or the server ends
     streaming: ClassVar[Streaming] = Streaming.NONE
 
     @property

@@ -1,11 +1,12 @@
 """An RPC: its messages, and the functions that check and answer them."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from millimetric_server.api.call import Call, RpcSpec, Streaming
-from millimetric_server.api.messages import Message
+from millimetric_server.api.messages import ExportFormat, Message
 from millimetric_server.api.pending import PendingCoroutine
 
 Request = TypeVar("Request")
@@ -39,9 +40,29 @@ class UnaryRpc(Rpc[RequestMessage, Checked, ResponseMessage, Deps]):
     response: type[ResponseMessage]
 
 
+Piece = bytes | Message  # of an answer in many: a part of a file, or a message
+
+
+class PieceReader(Protocol):
+    """What a server stream's handler returns, already open. One call at a time, but for close()."""
+
+    @property
+    def format(self) -> ExportFormat | None:
+        """How the file is written that the pieces are parts of; None where they are messages."""
+
+    def take(self) -> Piece | None:
+        """The next piece of what is there; nothing, or an empty one, when more must be awaited first."""
+
+    def read_on(self) -> "Future[Any] | None":
+        """Wait for more; None at the end."""
+
+    def close(self) -> None:
+        """Release what it holds; a second call does nothing."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class ServerStreamRpc(Rpc[RequestMessage, Checked, Response, Deps]):
-    """One message is answered with many: the handler returns what reads them, piece by piece."""
+    """One message is answered with many: the handler returns the PieceReader that has them."""
 
     streaming: ClassVar[Streaming] = Streaming.SERVER
     request: type[RequestMessage]

@@ -16,7 +16,7 @@ from grpc import StatusCode
 from millimetric_server.api.call import Call, Streaming
 from millimetric_server.api.errors import AppError, Reason
 from millimetric_server.api.pending import Pending, PendingCoroutine
-from millimetric_server.api.rpc import Checked, Deps, Request, Response, Rpc
+from millimetric_server.api.rpc import Checked, Deps, Piece, PieceReader, Request, Response, Rpc
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.failures import translate
 from millimetric_server.doors.metrics import count_call
@@ -25,7 +25,6 @@ from millimetric_server.guards.caller import admit
 from millimetric_server.guards.request import check_rate, choose_project
 from millimetric_server.journal.owed import Owed
 from millimetric_server.process.summed_log import SummedLog
-from millimetric_server.reads.exports import ExportReader
 from millimetric_server.shares.body_room import SMALL_BYTES, FirstStep
 
 log = logging.getLogger(__name__)
@@ -93,15 +92,17 @@ def _explain(call: Call, failure: Exception) -> str | None:
     return None if is_backpressure(call, error) else error.reason.value
 
 
-async def read_piece(call: Call, export: ExportReader) -> bytes | AppError:
-    """Read the next piece of an export's file; empty at its end."""
+async def read_piece(call: Call, reader: PieceReader, deps: DoorDeps) -> Piece | AppError | None:
+    """Read the next piece of an answer in many; nothing, or an empty one, at its end."""
     try:
-        while not (piece := export.take()):
-            if call.cancellation.is_cancelled:
+        while not (piece := reader.take()):
+            if call.cancellation.is_cancelled and not call.rpc.is_endless:
                 raise call.cancellation.why  # noqa: TRY301 - told like any other
-            if (waiting := export.read_on()) is None:
+            if (waiting := reader.read_on()) is None:
                 break
             await Pending(waiting)
+        if call.admitted_revision is not deps.guards.directory.revision:  # the key may have been revoked meanwhile
+            await admit(call, deps.guards)
     except Exception as failure:  # noqa: BLE001 - it is logged
         return note_failure(call, failure)
     return piece

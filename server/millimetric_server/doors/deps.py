@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from millimetric_server.control.directory import Directory
 from millimetric_server.enrich.client_ip import TrustedProxies
+from millimetric_server.following.followers import Followers
 from millimetric_server.guards.deps import GuardDeps
 from millimetric_server.journal.owed import Ledger
 from millimetric_server.journal.port import Journal
@@ -40,12 +41,13 @@ class StatusDeps:
     loader: Loader
     store: ClickHouse
     streams: Places
+    followers: Followers = field(default_factory=Followers)
 
     @property
     def places(self) -> tuple[Places, ...]:
         """The places that all projects share."""
         reads = self.store.reads
-        return reads.reads, reads.reads_running, reads.exports, self.streams, self.loader.waiters
+        return reads.reads, reads.reads_running, reads.exports, self.streams, self.followers.places, self.loader.waiters
 
     @property
     def workers(self) -> tuple[Worker, ...]:

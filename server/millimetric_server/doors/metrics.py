@@ -69,6 +69,12 @@ class ServerCollector(Collector):
         for name, text, value in gauges:
             yield GaugeMetricFamily(f"millimetric_{name}", text, value)
         yield from _describe_places(self._status.places)
+        missed = CounterMetricFamily(
+            "millimetric_followers_missed", "Events left out for followers (Tail) who were slow.", labels=("project",)
+        )
+        for project_id, events in self._status.followers.missed.items():
+            missed.add_metric((project_id,), events)
+        yield missed
         yield CounterMetricFamily(
             "millimetric_directory_looks",
             "Lookups in the control database for a key, project or origin that this server did not know.",

@@ -1,9 +1,10 @@
 """What writes work with."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from millimetric_server.enrich.client_ip import TrustedProxies
+from millimetric_server.following.followers import Followers
 from millimetric_server.journal.port import Journal
 from millimetric_server.loading.loader import Loader
 
@@ -18,3 +19,4 @@ class IngestDeps:
     ip_salt: bytes
     identity_key: bytes
     trusted_proxies: TrustedProxies
+    followers: Followers = field(default_factory=Followers)

@@ -68,7 +68,11 @@ async def store_events(events: Sequence[CheckedEvent], ack: Ack, call: Call, dep
         ]
         if not new:
             return [(row, DropReason.ERASED) for row in rows]
-        appended = await Pending(deps.journal.append(new))
+        appending = deps.journal.append(new)
+        # What follows is for the row's sake, not for the caller's: so it happens even if the caller is gone by then.
+        if call.project.project_id in deps.followers.followed:
+            appending.add_done_callback(functools.partial(deps.followers.tell, [event.row for event in new]))
+        appended = await Pending(appending)
         call.owed.settle(len(new))
         if is_awaited:
             await _await_stored([event.row for event in new], appended, call, deps)

@@ -1,7 +1,8 @@
 """What reads work with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from millimetric_server.following.followers import Followers
 from millimetric_server.store.clickhouse import ClickHouse
 
 
@@ -11,3 +12,4 @@ class ReadDeps:
 
     store: ClickHouse
     key_pepper: bytes  # signs page tokens
+    followers: Followers = field(default_factory=Followers)

@@ -175,6 +175,11 @@ def _compare_text(conditions: Conditions, one: Filter, column: str) -> str:
     return f"{column} {OPERATORS[one.op]} {value}"
 
 
+def read_bool(text: str) -> bool:
+    """Read true or false as a checked filter has it."""
+    return text.lower() in ("true", "1")
+
+
 def _compare_typed(conditions: Conditions, one: Filter, column: str) -> str:
     if one.op not in OPERATORS:
         raise _FilterError(f"`{column}` can be compared with = != > >= < <= only")
@@ -182,7 +187,7 @@ def _compare_typed(conditions: Conditions, one: Filter, column: str) -> str:
     if COLUMNS[column] == "Bool":
         if text.lower() not in ("true", "false", "1", "0"):
             raise _FilterError(f"`{column}` is true or false")
-        return f"{column} {operator} {conditions.bind(text.lower() in ('true', '1'), 'Bool')}"
+        return f"{column} {operator} {conditions.bind(read_bool(text), 'Bool')}"
     try:
         return conditions.compare_time(column, operator, Instant.parse(text))
     except ValueError as error:

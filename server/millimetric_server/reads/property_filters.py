@@ -21,7 +21,7 @@ OPERATORS: Mapping[FilterOp, str] = {
     FilterOp.LT: "<",
     FilterOp.LE: "<=",
 }
-_ORDERS = (FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE)
+ORDERS = (FilterOp.GT, FilterOp.GE, FilterOp.LT, FilterOp.LE)
 
 
 def compare_property(conditions: Conditions, one: Filter, path: Sequence[str]) -> str:
@@ -81,27 +81,32 @@ def _compare(conditions: Conditions, one: Filter, value: _PropertyValue) -> str:
         return f"{value.raw} NOT IN ('', 'null', '\"\"')"
     if one.op is FilterOp.CONTAINS:
         return f"{value.is_present} AND position({value.text}, {conditions.bind(one.values[0], 'String')}) > 0"
-    numbers = [float(text) + 0.0 for text in one.values if _is_number(text)]  # ClickHouse tells -0 from 0
-    if one.op in _ORDERS:
+    numbers = [float(text) + 0.0 for text in one.values if is_number(text)]  # ClickHouse tells -0 from 0
+    if one.op in ORDERS:
         if numbers:
             return f"ifNull({value.number} {OPERATORS[one.op]} {conditions.bind(numbers[0], 'Float64')}, 0)"
         return f"{value.is_string} AND {value.string} {OPERATORS[one.op]} {conditions.bind(one.values[0], 'String')}"
     texts = conditions.bind(one.values, "Array(String)")
-    others = conditions.bind([_write_like_clickhouse(text) for text in one.values], "Array(String)")
+    others = conditions.bind([write_like_clickhouse(text) for text in one.values], "Array(String)")
     is_equal = f"if({value.is_string}, {value.string} IN {texts}, {value.raw} IN {others})"
     if numbers:
         is_equal = f"({is_equal} OR ifNull({value.number} IN {conditions.bind(numbers, 'Array(Float64)')}, 0))"
     return f"{value.is_present} AND {is_equal}"
 
 
-def _write_like_clickhouse(text: str) -> str:
+def write_like_clickhouse(text: str) -> str:
     """Write an array or object as JSONExtractRaw does: 1.0 is 1. Other texts stay as they are."""
     if not text.startswith(("[", "{")):
         return text
     try:
-        return msgspec.json.encode(_make_integers(msgspec.json.decode(text))).decode()
+        return write_value(msgspec.json.decode(text))
     except (msgspec.DecodeError, UnicodeError, RecursionError, OverflowError):
         return text
+
+
+def write_value(value: Any) -> str:
+    """Write a JSON value as JSONExtractRaw does."""
+    return msgspec.json.encode(_make_integers(value)).decode()
 
 
 def _make_integers(value: Any) -> Any:
@@ -114,5 +119,6 @@ def _make_integers(value: Any) -> Any:
     return value
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Tell whether a filter's value is compared as a number with numbers."""
     return re.fullmatch(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", text, re.ASCII) is not None

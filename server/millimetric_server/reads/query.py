@@ -23,6 +23,7 @@ from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.QueryRequest)
 _MAC_BYTES = 12
+NAMED_COLUMNS = ("event", "source", "medium", "user_id", "anonymous_id")  # that have a field of their own
 PAGE_BYTES_MAX = 3 * 1024 * 1024  # gRPC's clients take 4 MiB unless told otherwise
 _ROW_BYTES = 500  # names, lengths, times
 _VALUE_BYTES = 12  # a number of a Struct takes 9 bytes, and its place in a list or an object a few more
@@ -46,7 +47,7 @@ def select_events(request: QueryRequest | ExportRequest) -> Conditions:
     check_range(request.from_, request.to)
     conditions = Conditions()
     conditions.require_range("timestamp", request.from_, request.to)
-    for name in ("event", "source", "medium", "user_id", "anonymous_id"):
+    for name in NAMED_COLUMNS:
         if value := check_text(name, getattr(request, name), _LIMITS[name].chars_max):
             conditions.require(name, "=", value)
     add_filters(conditions, request.filter, request.where)

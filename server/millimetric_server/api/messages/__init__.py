@@ -69,6 +69,8 @@ from millimetric_server.api.messages.query import (
     StatsRequest,
     StatsResponse,
     StatsRow,
+    TailRequest,
+    TailResponse,
 )
 
 __all__ = [
@@ -135,6 +137,8 @@ __all__ = [
     "StatsResponse",
     "StatsRow",
     "StoredEvent",
+    "TailRequest",
+    "TailResponse",
     "TrackRequest",
     "TrackResponse",
     "TrackStreamRequest",

@@ -132,6 +132,13 @@ class QueryResponse(Message):
     next_page_token: str | UnsetType = UNSET
 
 
+class TailResponse(Message):
+    """The next event, or a sign of life."""
+
+    row: StoredEvent | UnsetType = UNSET
+    missed: int = 0
+
+
 class Measure(Message):
     """A column of Stats. Over REST it is written as a text: `metrics=count,sum(properties.amount_cents)`."""
 
@@ -296,6 +303,19 @@ class QueryRequest(Message):
     filter: list[Filter] = field(default_factory=list)
     limit: int | None = None
     page_token: str | None = None
+    where: FilterTree | None = None
+
+
+class TailRequest(Message):
+    """Which events to follow. All conditions must hold, as in QueryRequest."""
+
+    project: str | None = None
+    event: str | None = None
+    source: str | None = None
+    medium: str | None = None
+    user_id: str | None = None
+    anonymous_id: str | None = None
+    filter: list[Filter] = field(default_factory=list)
     where: FilterTree | None = None
 
 

@@ -14,11 +14,11 @@ from millimetric_server.api.rpc import AnyRpc
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.grpc.call import refuse
 from millimetric_server.doors.grpc.ending import CallsInWork, hang_up
-from millimetric_server.doors.grpc.export import ExportMethod
 from millimetric_server.doors.grpc.health import SERVICE_NAME, Handler, HealthMethods
 from millimetric_server.doors.grpc.options import make_options
 from millimetric_server.doors.grpc.pool import CallPool
 from millimetric_server.doors.grpc.reflection import ReflectionMethods
+from millimetric_server.doors.grpc.server_stream import ServerStreamMethod
 from millimetric_server.doors.grpc.stream import Streams
 from millimetric_server.doors.grpc.unary import UnaryMethod
 from millimetric_server.doors.listening import explain_bind
@@ -29,13 +29,15 @@ _PACKAGE = "/millimetric.v1."
 _FLUSH_S = 0.2  # from a call's end to its last byte on the wire
 _LOOK_INTERVAL_S = 0.02
 CALLS_MAX = 4000
+_STALLED_S = 2.0  # at the end, for callers of streams without one who take nothing
 _REFUSING_THREADS = 4  # to tell others that there is no place
 
 
 class GrpcDoor:
     """Listens for gRPC and carries out calls on pools of threads.
 
-    `threads` are for unary writes in work; the other numbers are those of the places for streams, reads and exports.
+    `threads` are for unary writes in work; the other numbers are those of the places for streams, reads, exports and
+    followers.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class GrpcDoor:
         body_bytes_max: int,
         reads_max: int = 1,
         exports_max: int = 1,
+        followers_max: int = 1,
         calls_max: int = CALLS_MAX,
         connection_age_s: int = 0,
         connection_grace_s: int = 300,
@@ -61,6 +64,8 @@ class GrpcDoor:
         self._calls = CallPool(threads, calls_max, "grpc")
         self._reads = CallPool(reads_max + _REFUSING_THREADS, calls_max, "grpc-read")
         self._exports = CallPool(exports_max + _REFUSING_THREADS, calls_max, "grpc-export")
+        self._endless = CallPool(followers_max + _REFUSING_THREADS, calls_max, "grpc-follower")
+        self._server_streams: list[ServerStreamMethod] = []
         services = tuple(sorted({f"millimetric.v1.{rpc.service}" for rpc in rpcs}))
         self.health = HealthMethods(services)
         methods: dict[str, Handler] = {rpc.path: self._make_handler(rpc, deps, body_bytes_max) for rpc in rpcs}
@@ -90,12 +95,15 @@ class GrpcDoor:
     def close(self, timeout_s: float) -> None:
         """Refuse new calls, finish running ones within the time; a stream ends behind what it has answered."""
         deadline = time.monotonic() + timeout_s
-        pools = self._calls, self._reads, self._exports
+        pools = self._calls, self._reads, self._exports, self._endless
         self._work.end()
         self._streams.close()
         for pool in (*pools, self.health):
             pool.close()
-        if not self._work.wait_for_end(timeout_s):
+        if not self._work.wait_for_end(min(_STALLED_S, timeout_s)):
+            for method in self._server_streams:
+                method.hang_up()
+        if not self._work.wait_for_end(deadline - time.monotonic()):
             log.warning("gRPC: calls are still running and are aborted")
         while any(pool.is_busy for pool in pools) and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL_S)
@@ -108,9 +116,10 @@ class GrpcDoor:
         if rpc.streaming is Streaming.BIDI:
             return grpc.stream_stream_rpc_method_handler(self._streams.make_behaviour(rpc))
         if rpc.streaming is Streaming.SERVER:
-            return grpc.unary_stream_rpc_method_handler(
-                ExportMethod(rpc, deps, self._exports, self._work, body_bytes_max)
-            )
+            streams = self._endless if rpc.is_endless else self._exports
+            method = ServerStreamMethod(rpc, deps, streams, self._work, body_bytes_max)
+            self._server_streams.append(method)
+            return grpc.unary_stream_rpc_method_handler(method)
         pool = self._reads if rpc.is_read else self._calls
         return grpc.unary_unary_rpc_method_handler(UnaryMethod(rpc, deps, pool, self._work, body_bytes_max))
 

@@ -18,7 +18,7 @@ from millimetric_server.api.errors import (
     wrong_verb,
 )
 from millimetric_server.api.messages import ExportResponse, Message
-from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.api.rpc import AnyRpc, Piece
 from millimetric_server.doors.boundary import (
     charge_refusal,
     note_failure,
@@ -32,7 +32,6 @@ from millimetric_server.doors.codecs.proto import decode_proto, encode_proto, fi
 from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import Body, read_plain, skip_body, watch_client
 from millimetric_server.doors.http.connect_wire import ConnectGet, ConnectPost, ConnectStream, Wire, read_parameters
-from millimetric_server.doors.http.export import open_export
 from millimetric_server.doors.http.grpc_web import BINARY_TYPE, TEXT_TYPE, GrpcWeb
 from millimetric_server.doors.http.response import (
     Request,
@@ -41,6 +40,7 @@ from millimetric_server.doors.http.response import (
     make_allow,
     read_content_type,
 )
+from millimetric_server.doors.http.server_stream import open_stream
 from millimetric_server.doors.metrics import count_call
 from millimetric_server.shares.body_room import Hold
 
@@ -59,7 +59,7 @@ _WEB_TYPES = {
 class Method:
     """A method and how its messages are read and written, by the name of the codec.
 
-    `encode` is given a response, of a method that streams the bytes of a piece.
+    `encode` is given a response, or a piece of one.
     """
 
     rpc: AnyRpc
@@ -85,8 +85,8 @@ def make_method(rpc: AnyRpc) -> Method:
     encode: Mapping[str, Callable[[Any], bytes]] = {"json": encode_connect, "proto": encode_proto}
     if rpc.streaming is Streaming.SERVER:
         encode = {
-            "json": lambda piece: encode_connect(ExportResponse(piece)),
-            "proto": lambda piece: encode_proto(ExportResponse(piece)),
+            "json": lambda piece: encode_connect(_make_response(piece)),
+            "proto": lambda piece: encode_proto(_make_response(piece)),
         }
     return Method(
         rpc,
@@ -97,6 +97,10 @@ def make_method(rpc: AnyRpc) -> Method:
         },
         encode,
     )
+
+
+def _make_response(piece: Piece) -> Message:
+    return ExportResponse(piece) if isinstance(piece, bytes) else piece
 
 
 class ConnectDoor:
@@ -152,7 +156,7 @@ class ConnectDoor:
                         answer = await self._run(call, method, wire.codec, decode, body, request)
                         return wire.refuse(answer) if isinstance(answer, AppError) else wire.answer(answer)
                 is_large = body.is_large()
-                opened = await open_export(
+                opened = await open_stream(
                     call, method.rpc, decode, self._deps, request.receive, ends_at, is_large=is_large
                 )
         except AppError as error:

@@ -13,11 +13,12 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from millimetric_server.api.errors import AppError, Violation, invalid_params, invalid_payload
+from millimetric_server.api.rpc import Piece
 from millimetric_server.doors.codecs.envelope import HEAD_BYTES, EnvelopeWriter, check_encoding, open_envelope
 from millimetric_server.doors.codecs.unpack import too_large
 from millimetric_server.doors.error_details import make_details
-from millimetric_server.doors.http.export import Pieces
 from millimetric_server.doors.http.response import Request, Response, make_error_headers
+from millimetric_server.doors.http.server_stream import Pieces
 
 _END = 0b10  # the flag of a stream's last envelope
 _TIMEOUT_DIGITS_MAX = 10
@@ -39,7 +40,7 @@ _HTTP_STATUS = {
     "data_loss": 500,
     "unauthenticated": 401,
 }
-Encode = Callable[[bytes], bytes]
+Encode = Callable[[Piece], bytes]
 
 
 class Wire(Protocol):

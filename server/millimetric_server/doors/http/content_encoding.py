@@ -7,6 +7,8 @@ from dataclasses import replace
 from millimetric_server.doors.codecs.compression import BYTES_MIN, choose_encoding, compress, start_stream
 from millimetric_server.doors.http.response import Response
 
+# Each compressor holds up to megabytes, and events that are sent as they come leave it little to work on.
+_LIVE_TYPE = b"text/event-stream"
 # Parquet is compressed already, and what has envelopes is compressed within them.
 _TYPES = (b"application/json", b"application/proto", b"application/x-ndjson", b"text/")
 _ON_LOOP_MAX = 64 * 1024  # a larger body is compressed in a thread: 64 KiB take about a millisecond
@@ -16,7 +18,7 @@ _VARY = (b"vary", b"Accept-Encoding")
 async def encode_response(response: Response, accepted: str) -> Response:
     """Compress a response if that pays and its caller accepts it."""
     is_short = response.pieces is None and len(response.body) < BYTES_MIN
-    if is_short or not response.content_type.startswith(_TYPES):
+    if is_short or response.content_type == _LIVE_TYPE or not response.content_type.startswith(_TYPES):
         return response
     encoding = choose_encoding(accepted)
     if not encoding:

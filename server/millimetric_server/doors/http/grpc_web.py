@@ -11,8 +11,8 @@ from millimetric_server.api.errors import AppError, Violation, invalid_payload
 from millimetric_server.doors.codecs.envelope import HEAD_BYTES, EnvelopeWriter, check_encoding, open_envelope
 from millimetric_server.doors.error_details import make_status
 from millimetric_server.doors.http.connect_wire import Encode, closing
-from millimetric_server.doors.http.export import Pieces
 from millimetric_server.doors.http.response import Request, Response, make_error_headers
+from millimetric_server.doors.http.server_stream import Pieces
 
 BINARY_TYPE, TEXT_TYPE = "application/grpc-web", "application/grpc-web-text"
 _TRAILERS = 0x80  # the flag of the last envelope

@@ -25,7 +25,6 @@ from millimetric_server.doors.http.body import (
     skip_body,
     watch_client,
 )
-from millimetric_server.doors.http.export import make_file_response, open_export
 from millimetric_server.doors.http.response import (
     Request,
     Response,
@@ -33,6 +32,8 @@ from millimetric_server.doors.http.response import (
     make_error_headers,
     read_content_type,
 )
+from millimetric_server.doors.http.server_stream import make_file_response, open_stream
+from millimetric_server.doors.http.sse import make_event_stream
 from millimetric_server.shares.body_room import Hold
 
 _BEACON_TYPE = "text/plain"  # what navigator.sendBeacon can send without a preflight
@@ -137,8 +138,12 @@ class RestDoor:
     ) -> Response:
         rpc = route.rpc
         if rpc.streaming is Streaming.SERVER:
-            opened = await open_export(call, rpc, decode, self._deps, request.receive)
-            return make_error_response(opened) if isinstance(opened, AppError) else make_file_response(call, opened)
+            opened = await open_stream(call, rpc, decode, self._deps, request.receive)
+            if isinstance(opened, AppError):
+                return make_error_response(opened)
+            if opened.format is None:
+                return make_event_stream(opened.pieces)
+            return make_file_response(call, opened.pieces, opened.format)
         async with watch_client(request.receive, call):
             running = run(call, rpc, decode, route.encode, self._deps)
             begun = await self._deps.bodies.begin(call.owner, running) if is_large else None

@@ -22,7 +22,7 @@ from connectrpc.server import ConnectASGIApplication, ConnectWSGIApplication, DE
 from millimetric.v1.attribution_pb2 import ExplainRequest, ExplainResponse
 from pyqwest import Client, SyncClient
 
-from .query_service_pb2 import AttributionRequest, AttributionResponse, ExportRequest, ExportResponse, FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse
+from .query_service_pb2 import AttributionRequest, AttributionResponse, ExportRequest, ExportResponse, FunnelRequest, FunnelResponse, QueryRequest, QueryResponse, RetentionRequest, RetentionResponse, SourcesRequest, SourcesResponse, StatsRequest, StatsResponse, TailRequest, TailResponse
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -52,6 +52,13 @@ class QueryService(Protocol):
     def export(self, request: ExportRequest, ctx: RequestContext[ExportRequest, ExportResponse], /) -> AsyncIterator[ExportResponse]:
         """
         All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
+    def tail(self, request: TailRequest, ctx: RequestContext[TailRequest, TailResponse], /) -> AsyncIterator[TailResponse]:
+        """
+        Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -128,6 +135,17 @@ class QueryServiceASGIApplication(ConnectASGIApplication[QueryService]):
                         stream_type=StreamType.SERVER_STREAM,
                     ),
                     function=svc.export,
+                ),
+                "/millimetric.v1.QueryService/Tail": Endpoint.server_stream(
+                    method=MethodInfo(
+                        name="Tail",
+                        service_name="millimetric.v1.QueryService",
+                        input=TailRequest,
+                        output=TailResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=svc.tail,
                 ),
                 "/millimetric.v1.QueryService/Stats": Endpoint.unary(
                     method=MethodInfo(
@@ -279,6 +297,30 @@ class QueryServiceClient(ConnectClient):
                 service_name="millimetric.v1.QueryService",
                 input=ExportRequest,
                 output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def tail(
+        self,
+        request: TailRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> AsyncIterator[TailResponse]:
+        """
+        Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Tail",
+                service_name="millimetric.v1.QueryService",
+                input=TailRequest,
+                output=TailResponse,
                 idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
                 stream_type=StreamType.SERVER_STREAM,
             ),
@@ -455,6 +497,13 @@ class QueryServiceSync(Protocol):
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
+    def tail(self, request: TailRequest, ctx: RequestContext[TailRequest, TailResponse], /) -> Iterator[TailResponse]:
+        """
+        Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
+        """
+        raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
+
     def stats(self, request: StatsRequest, ctx: RequestContext[StatsRequest, StatsResponse], /) -> StatsResponse:
         """
         Counts or uniques, by time and by any of the group columns.
@@ -526,6 +575,17 @@ class QueryServiceWSGIApplication(ConnectWSGIApplication):
                         stream_type=StreamType.SERVER_STREAM,
                     ),
                     function=service.export,
+                ),
+                "/millimetric.v1.QueryService/Tail": EndpointSync.server_stream(
+                    method=MethodInfo(
+                        name="Tail",
+                        service_name="millimetric.v1.QueryService",
+                        input=TailRequest,
+                        output=TailResponse,
+                        idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                        stream_type=StreamType.SERVER_STREAM,
+                    ),
+                    function=service.tail,
                 ),
                 "/millimetric.v1.QueryService/Stats": EndpointSync.unary(
                     method=MethodInfo(
@@ -677,6 +737,30 @@ class QueryServiceClientSync(ConnectClientSync):
                 service_name="millimetric.v1.QueryService",
                 input=ExportRequest,
                 output=ExportResponse,
+                idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
+                stream_type=StreamType.SERVER_STREAM,
+            ),
+            headers=headers,
+            timeout_ms=timeout_ms,
+        )
+    def tail(
+        self,
+        request: TailRequest,
+        *,
+        headers: Headers | Mapping[str, str] | None = None, 
+        timeout_ms: int | None = None,
+    ) -> Iterator[TailResponse]:
+        """
+        Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
+        """
+        return self.execute_server_stream(
+            request=request,
+            method=MethodInfo(
+                name="Tail",
+                service_name="millimetric.v1.QueryService",
+                input=TailRequest,
+                output=TailResponse,
                 idempotency_level=IdempotencyLevel.NO_SIDE_EFFECTS,
                 stream_type=StreamType.SERVER_STREAM,
             ),

@@ -216,6 +216,34 @@ class QueryResponse(_message.Message):
     next_page_token: str
     def __init__(self, rows: _Optional[_Iterable[_Union[_event_pb2.StoredEvent, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
+class TailRequest(_message.Message):
+    __slots__ = ("project", "event", "source", "medium", "user_id", "anonymous_id", "filter", "where")
+    PROJECT_FIELD_NUMBER: _ClassVar[int]
+    EVENT_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    MEDIUM_FIELD_NUMBER: _ClassVar[int]
+    USER_ID_FIELD_NUMBER: _ClassVar[int]
+    ANONYMOUS_ID_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    WHERE_FIELD_NUMBER: _ClassVar[int]
+    project: str
+    event: str
+    source: str
+    medium: str
+    user_id: str
+    anonymous_id: str
+    filter: _containers.RepeatedCompositeFieldContainer[Filter]
+    where: FilterTree
+    def __init__(self, project: _Optional[str] = ..., event: _Optional[str] = ..., source: _Optional[str] = ..., medium: _Optional[str] = ..., user_id: _Optional[str] = ..., anonymous_id: _Optional[str] = ..., filter: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., where: _Optional[_Union[FilterTree, _Mapping]] = ...) -> None: ...
+
+class TailResponse(_message.Message):
+    __slots__ = ("row", "missed")
+    ROW_FIELD_NUMBER: _ClassVar[int]
+    MISSED_FIELD_NUMBER: _ClassVar[int]
+    row: _event_pb2.StoredEvent
+    missed: int
+    def __init__(self, row: _Optional[_Union[_event_pb2.StoredEvent, _Mapping]] = ..., missed: _Optional[int] = ...) -> None: ...
+
 class Measure(_message.Message):
     __slots__ = ("kind", "property", "event")
     KIND_FIELD_NUMBER: _ClassVar[int]

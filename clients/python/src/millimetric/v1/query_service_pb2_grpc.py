@@ -47,6 +47,11 @@ class QueryServiceStub:
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
                 response_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
                 _registered_method=True)
+        self.Tail = channel.unary_stream(
+                '/millimetric.v1.QueryService/Tail',
+                request_serializer=millimetric_dot_v1_dot_query__service__pb2.TailRequest.SerializeToString,
+                response_deserializer=millimetric_dot_v1_dot_query__service__pb2.TailResponse.FromString,
+                _registered_method=True)
         self.Stats = channel.unary_unary(
                 '/millimetric.v1.QueryService/Stats',
                 request_serializer=millimetric_dot_v1_dot_query__service__pb2.StatsRequest.SerializeToString,
@@ -93,6 +98,14 @@ class QueryServiceServicer:
 
     def Export(self, request, context):
         """All events of a range as a file, newest first, in pieces: any number of rows in constant memory.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tail(self, request, context):
+        """Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -154,6 +167,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Export,
                     request_deserializer=millimetric_dot_v1_dot_query__service__pb2.ExportRequest.FromString,
                     response_serializer=millimetric_dot_v1_dot_query__service__pb2.ExportResponse.SerializeToString,
+            ),
+            'Tail': grpc.unary_stream_rpc_method_handler(
+                    servicer.Tail,
+                    request_deserializer=millimetric_dot_v1_dot_query__service__pb2.TailRequest.FromString,
+                    response_serializer=millimetric_dot_v1_dot_query__service__pb2.TailResponse.SerializeToString,
             ),
             'Stats': grpc.unary_unary_rpc_method_handler(
                     servicer.Stats,
@@ -242,6 +260,33 @@ class QueryService:
             '/millimetric.v1.QueryService/Export',
             millimetric_dot_v1_dot_query__service__pb2.ExportRequest.SerializeToString,
             millimetric_dot_v1_dot_query__service__pb2.ExportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tail(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/millimetric.v1.QueryService/Tail',
+            millimetric_dot_v1_dot_query__service__pb2.TailRequest.SerializeToString,
+            millimetric_dot_v1_dot_query__service__pb2.TailResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,10 @@ class QueryServiceStub:
     """Raw events, newest first."""
     Export: _grpc.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]
     """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
+    Tail: _grpc.UnaryStreamMultiCallable[_query_service_pb2.TailRequest, _query_service_pb2.TailResponse]
+    """Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+    its caller or the server ends it. Over REST these are server-sent events.
+    """
     Stats: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _grpc.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]
@@ -68,6 +72,10 @@ class QueryServiceAsyncStub(QueryServiceStub):
     """Raw events, newest first."""
     Export: _aio.UnaryStreamMultiCallable[_query_service_pb2.ExportRequest, _query_service_pb2.ExportResponse]  # type: ignore[assignment]
     """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
+    Tail: _aio.UnaryStreamMultiCallable[_query_service_pb2.TailRequest, _query_service_pb2.TailResponse]  # type: ignore[assignment]
+    """Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+    its caller or the server ends it. Over REST these are server-sent events.
+    """
     Stats: _aio.UnaryUnaryMultiCallable[_query_service_pb2.StatsRequest, _query_service_pb2.StatsResponse]  # type: ignore[assignment]
     """Counts or uniques, by time and by any of the group columns."""
     Sources: _aio.UnaryUnaryMultiCallable[_query_service_pb2.SourcesRequest, _query_service_pb2.SourcesResponse]  # type: ignore[assignment]
@@ -105,6 +113,16 @@ class QueryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_query_service_pb2.ExportResponse], _abc.AsyncIterator[_query_service_pb2.ExportResponse]]:
         """All events of a range as a file, newest first, in pieces: any number of rows in constant memory."""
+
+    @_abc_1.abstractmethod
+    def Tail(
+        self,
+        request: _query_service_pb2.TailRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_query_service_pb2.TailResponse], _abc.AsyncIterator[_query_service_pb2.TailResponse]]:
+        """Events from now on, each as it becomes durable, in the order in which this server took them. The stream goes on until
+        its caller or the server ends it. Over REST these are server-sent events.
+        """
 
     @_abc_1.abstractmethod
     def Stats(

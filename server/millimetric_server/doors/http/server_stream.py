@@ -1,4 +1,4 @@
-"""Exports over HTTP: the file in pieces, as they are read, for REST, Connect and gRPC-Web alike."""
+"""Server streams over HTTP: pieces as they are read, for REST, Connect and gRPC-Web alike."""
 
 import asyncio
 import time
@@ -10,7 +10,7 @@ from starlette.types import Receive
 from millimetric_server.api.call import Call
 from millimetric_server.api.errors import AppError, deadline_passed
 from millimetric_server.api.messages import ExportFormat, Message
-from millimetric_server.api.rpc import AnyRpc
+from millimetric_server.api.rpc import AnyRpc, Piece, PieceReader
 from millimetric_server.doors.boundary import (
     carry_out,
     note_failure,
@@ -21,10 +21,9 @@ from millimetric_server.doors.deps import DoorDeps
 from millimetric_server.doors.http.body import watch_client
 from millimetric_server.doors.http.response import Response
 from millimetric_server.doors.metrics import count_call
-from millimetric_server.reads.exports import ExportReader
 from millimetric_server.store.faults import make_abandoned
 
-Pieces = AsyncGenerator[bytes | AppError, None]
+Pieces = AsyncGenerator[Piece | AppError, None]
 _CONTENT_TYPES = {
     ExportFormat.NDJSON: b"application/x-ndjson",
     ExportFormat.CSV: b"text/csv; charset=utf-8",
@@ -33,14 +32,14 @@ _CONTENT_TYPES = {
 
 
 @dataclass(frozen=True, slots=True)
-class OpenExport:
-    """An export that is under way."""
+class OpenStream:
+    """An answer in many that is under way; its format if it is a file."""
 
-    format: ExportFormat
+    format: ExportFormat | None
     pieces: Pieces
 
 
-async def open_export(
+async def open_stream(
     call: Call,
     rpc: AnyRpc,
     decode: Callable[[], Message],
@@ -49,11 +48,11 @@ async def open_export(
     ends_at: float | None = None,
     *,
     is_large: bool = False,
-) -> OpenExport | AppError:
-    """Open an export; returns its pieces, or the error for its caller.
+) -> OpenStream | AppError:
+    """Open an answer in many; returns its pieces, or the error for its caller.
 
     `ends_at` is the caller's deadline by the event loop's clock; `is_large` tells of a request whose body is. The last
-    piece is the error, if there is one. Closing the iterator ends the export.
+    piece is the error, if there is one. Closing the iterator ends the call.
     """
     began = time.perf_counter()
     try:
@@ -66,23 +65,23 @@ async def open_export(
     if isinstance(opened, AppError):
         count_call(call.rpc.name, call.door, opened, began)
         return opened
-    return OpenExport(opened.format, _read_pieces(call, opened, receive, began, ends_at))
+    return OpenStream(opened.format, _read_pieces(call, opened, deps, receive, began, ends_at))
 
 
-def _keep(reader: ExportReader) -> ExportReader:
+def _keep(reader: PieceReader) -> PieceReader:
     return reader
 
 
 async def _read_pieces(
-    call: Call, reader: ExportReader, receive: Receive, began: float, ends_at: float | None
+    call: Call, reader: PieceReader, deps: DoorDeps, receive: Receive, began: float, ends_at: float | None
 ) -> Pieces:
-    error: AppError | None = make_abandoned()  # until it gets to the end
+    error = None if call.rpc.is_endless else make_abandoned()  # until it gets to the end
     try:
         async with watch_client(receive, call):
             while True:
                 try:
                     async with asyncio.timeout_at(ends_at):
-                        piece = await wait_async(read_piece(call, reader), call)
+                        piece = await wait_async(read_piece(call, reader, deps), call)
                 except TimeoutError:
                     piece = note_failure(call, deadline_passed())
                 if not piece or isinstance(piece, AppError):
@@ -96,21 +95,21 @@ async def _read_pieces(
         count_call(call.rpc.name, call.door, error, began)
 
 
-def make_file_response(call: Call, export: OpenExport) -> Response:
-    """The export as a file to download; one that breaks off is chunked without an end."""
-    name = f"events-{call.project.project_id}.{export.format.value}"
+def make_file_response(call: Call, pieces: Pieces, written: ExportFormat) -> Response:
+    """The pieces as a file to download; one that breaks off is chunked without an end."""
+    name = f"events-{call.project.project_id}.{written.value}"
     disposition = (b"content-disposition", f'attachment; filename="{name}"'.encode())
     return Response(
         call.rpc.http_status,
-        content_type=_CONTENT_TYPES[export.format],
+        content_type=_CONTENT_TYPES[written],
         headers=(disposition,),
-        pieces=_take_bodies(export.pieces),
+        pieces=_take_bodies(pieces),
     )
 
 
 async def _take_bodies(pieces: Pieces) -> AsyncGenerator[bytes, None]:
     try:
         async for piece in pieces:
-            yield b"" if isinstance(piece, AppError) else piece  # empty where it breaks off
+            yield piece if isinstance(piece, bytes) else b""  # empty where it breaks off
     finally:
         await pieces.aclose()
