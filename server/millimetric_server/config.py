@@ -125,7 +125,9 @@ class Settings:
     reads_max: int = _setting(64, "Reads that may run or wait at the same time.")
     reads_running_max: int = _setting(6, "Reads that may run in ClickHouse at the same time.")
     exports_max: int = _setting(4, "Exports that may be open at the same time.")
-    followers_max: int = _setting(200, "Followers (Tail) that may be connected at the same time.")
+    followers_max: int = _setting(
+        200, "Followers (Tail) that may be connected at the same time; over gRPC each takes a thread."
+    )
     stored_waiters_max: int = _setting(128, "Writes with `ack: stored` that may wait for ClickHouse at the same time.")
     project_share_percent: int = _setting(
         50,

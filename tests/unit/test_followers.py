@@ -3,24 +3,33 @@
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from msgspec import UNSET
 
-from integration.stores import make_row
+from integration.stores import NOW, make_row
 from millimetric_server.api.errors import AppError, Reason
-from millimetric_server.api.messages import TailResponse
+from millimetric_server.api.messages import Ack, TailResponse
+from millimetric_server.control.records import KeyKind, Project
+from millimetric_server.enrich.checked_event import CheckedEvent
+from millimetric_server.enrich.client_ip import NO_PROXIES
 from millimetric_server.enrich.event_row import EventRow
 from millimetric_server.following import follower as follower_module
 from millimetric_server.following import followers as followers_module
 from millimetric_server.following.followed_row import FollowedRow
 from millimetric_server.following.follower import QUEUE_BYTES_MAX, QUEUE_ROWS_MAX, Follower
 from millimetric_server.following.followers import Followers
+from millimetric_server.ingest.deps import IngestDeps
+from millimetric_server.ingest.store_events import store_events
 from millimetric_server.journal.entries import Appended, FirstAnswer
 from millimetric_server.journal.errors import JournalUnavailableError
 from millimetric_server.shares.places import Places
 
 _PATIENCE_S = 60.0
+_CREATED = datetime(2026, 1, 1, tzinfo=UTC)
 _AGAIN = FirstAnswer("device", "session", 1)
 
 
@@ -94,7 +103,11 @@ def test_the_message_behind_a_gap_tells_how_wide_it_was() -> None:
     assert [read_id(wait(one)) for _ in range(10)] == [str(number) for number in range(10)]
     assert offer(one, 5000, 5001) == 2
     told = [wait(one) for _ in range(QUEUE_ROWS_MAX - 10 + 2)]
-    assert [(read_id(message), message.missed) for message in told[-3:]] == [("999", 0), ("5000", 7), ("5001", 0)]
+    assert [(read_id(message), message.missed) for message in told[-3:]] == [
+        (str(QUEUE_ROWS_MAX - 1), 0),
+        ("5000", 7),
+        ("5001", 0),
+    ]
     assert one.take() is None
 
 
@@ -147,6 +160,44 @@ def test_rows_that_come_faster_than_filters_are_evaluated_are_counted_too(
         rows.append(message)
     assert len(rows) + sum(message.missed for message in told) == 31
     assert followers.missed == {"prj_a": 31 - len(rows)}
+
+
+def test_one_projects_rows_leave_room_for_anothers(followers: Followers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(followers_module, "_INBOX_ROWS_MAX", 10)
+    is_busy, go_on = threading.Event(), threading.Event()
+
+    def hold(_row: FollowedRow) -> bool:
+        is_busy.set()
+        return go_on.wait(_PATIENCE_S)
+
+    followers.follow("prj_a", hold)
+    modest = follow(followers, "prj_b")
+    tell(followers, name(0))
+    assert is_busy.wait(_PATIENCE_S)
+    for number in range(30):
+        tell(followers, name(number))
+    tell(followers, make_row(event_id="modest", project_id="prj_b"))
+    go_on.set()
+    assert (read_id(message := wait(modest)), message.missed) == ("modest", 0)
+    followers.close()
+    assert followers.missed == {"prj_a": 25, "prj_b": 0}
+
+
+def test_an_event_is_told_although_its_caller_is_gone_when_it_becomes_durable(followers: Followers) -> None:
+    appending: Future[Appended] = Future()
+    nothing: Any = SimpleNamespace()
+    journal: Any = SimpleNamespace(append=lambda _events: appending)
+    deps = IngestDeps(journal, nothing, lambda _ip: "", b"s" * 32, b"i" * 32, NO_PROXIES, followers)
+    key: Any = SimpleNamespace(kind=KeyKind.SECRET)
+    call: Any = SimpleNamespace(
+        headers={}, key=key, project=Project("prj_a", "default", "a", _CREATED), received_at=NOW, peer="192.0.2.1"
+    )
+    one = follow(followers)
+    storing = store_events([CheckedEvent(event="signup", event_id="1")], Ack.DURABLE, call, deps)
+    assert storing.send(None) is appending
+    storing.close()
+    appending.set_result(Appended((), [None]))
+    assert read_id(wait(one)) == "1"
 
 
 def test_a_filter_that_fails_ends_nobody(followers: Followers) -> None:

@@ -11,8 +11,9 @@ from millimetric_server.api.messages import TailResponse
 from millimetric_server.following.followed_row import FollowedRow
 from millimetric_server.process.workers import complete, make_promise
 
-QUEUE_ROWS_MAX = 1000
-QUEUE_BYTES_MAX = 1024 * 1024
+# Some large batches, which are handed out faster than they can be sent.
+QUEUE_ROWS_MAX = 4000
+QUEUE_BYTES_MAX = 4 * 1024 * 1024
 BEAT_AFTER_S = 15.0
 Meets = Callable[[FollowedRow], bool]
 

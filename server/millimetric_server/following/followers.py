@@ -31,8 +31,8 @@ class Followers:
         self.followed: dict[str, tuple[Follower, ...]] = {}
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[Sequence[EventRow] | None] = queue.SimpleQueue()
-        self._inbox_rows = 0
-        self._passed_over: Counter[str] = Counter()  # by project: rows that found the inbox full
+        self._inbox_rows: Counter[str] = Counter()  # by project
+        self._passed_over: Counter[str] = Counter()  # by project: rows that found no room in the inbox
         self._missed: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
         self._is_closed = False
@@ -71,14 +71,16 @@ class Followers:
             return
         firsts = appending.result().firsts
         new = [row for row, first in zip(rows, firsts, strict=True) if first is None]
-        if not new:
+        if not new or self._is_closed:
             return
+        project_id = new[0].project_id
         with self._lock:
-            has_room = self._inbox_rows < _INBOX_ROWS_MAX
+            # As with places, a project's rows take room only while they are fewer than what is free.
+            has_room = self._inbox_rows[project_id] < _INBOX_ROWS_MAX - self._inbox_rows.total()
             if has_room:
-                self._inbox_rows += len(new)
+                self._inbox_rows[project_id] += len(new)
             else:
-                self._passed_over[new[0].project_id] += len(new)
+                self._passed_over[project_id] += len(new)
         if has_room:
             self._inbox.put(new)
 
@@ -126,18 +128,22 @@ class Followers:
                 log.exception("can't tell followers")
 
     def _hand_out(self, rows: Sequence[EventRow]) -> None:
-        with self._lock:
-            self._inbox_rows -= len(rows)
-            passed_over, self._passed_over = self._passed_over, Counter()
+        """Offer rows of one project to its followers."""
         missed: Counter[str] = Counter()
-        for row in map(FollowedRow, rows):
-            for follower in self.followed.get(row.row.project_id, ()):
-                if follower.meets(row) and not follower.offer(row):
-                    missed[row.row.project_id] += 1
+        if rows:
+            project_id = rows[0].project_id
+            with self._lock:
+                self._inbox_rows[project_id] -= len(rows)
+                self._inbox_rows += Counter()  # drops what is 0
+            followers = self.followed.get(project_id, ())
+            for row in map(FollowedRow, rows):
+                missed[project_id] += sum(one.meets(row) and not one.offer(row) for one in followers)
+        with self._lock:
+            passed_over, self._passed_over = self._passed_over, Counter()
         for project_id, count in passed_over.items():
             followers = self.followed.get(project_id, ())
             missed[project_id] += count * len(followers)
-            for follower in followers:
-                follower.miss(count)
+            for one in followers:
+                one.miss(count)
         with self._lock:
             self._missed.update(missed)

@@ -65,7 +65,9 @@ async def open_stream(
     if isinstance(opened, AppError):
         count_call(call.rpc.name, call.door, opened, began)
         return opened
-    return OpenStream(opened.format, _read_pieces(call, opened, deps, receive, began, ends_at))
+    pieces = _read_pieces(call, opened, deps, receive, began, ends_at)
+    await anext(pieces)  # one that has not begun would release nothing when it is closed
+    return OpenStream(opened.format, pieces)
 
 
 def _keep(reader: PieceReader) -> PieceReader:
@@ -77,6 +79,7 @@ async def _read_pieces(
 ) -> Pieces:
     error = None if call.rpc.is_endless else make_abandoned()  # until it gets to the end
     try:
+        yield b""
         async with watch_client(receive, call):
             while True:
                 try:
