@@ -95,7 +95,7 @@ def test_limits_of_filters_are_told_and_the_same_for_every_read() -> None:
     filters = [
         field for message in messages for field in message.fields if field.name == "filter" and field.is_repeated
     ]
-    assert len(filters) == 5
+    assert len(filters) == 6
     (count,) = {read_limits(field.GetOptions()).items_max for field in filters}
     assert f"at most {count} filters" in told
     column, values = (list_limits(query_service_pb2.Filter)[name] for name in ("column", "values"))
