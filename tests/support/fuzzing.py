@@ -87,6 +87,7 @@ _HEADERS = st.sampled_from(
 
 
 _DEADLINE_PASSED = 504
+_GRPC_DEADLINE_PASSED = "4"  # of gRPC-Web, in the headers of an answer without a message
 
 
 @dataclass(frozen=True)
@@ -229,10 +230,10 @@ class HttpTarget:
         _assert_harmless(f"{status}", content)
         allowed = (501, 504) if request.is_connect else ()
         assert status < 500 or status in allowed, (status, content[:300])
-        if status in (200, 202) and request.verb == "POST":
-            self.tally.stored_events += request.count(content)
-        elif status == _DEADLINE_PASSED:
+        if status == _DEADLINE_PASSED or answer.headers.get("grpc-status") == _GRPC_DEADLINE_PASSED:
             self.tally.unknown_events += _count_sent(thrown)
+        elif status in (200, 202) and request.verb == "POST":
+            self.tally.stored_events += request.count(content)
         self.tally.note(str(status))
 
 

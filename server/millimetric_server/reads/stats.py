@@ -195,7 +195,7 @@ class _Builder:
         if self._is_of_visits(asked):
             return self._ask_visits(asked, is_compared=is_compared)
         table = self._choose_table(asked)
-        conditions = self._select(asked, "timestamp" if table is None else table.time)
+        conditions = self._select(Conditions(), asked, "timestamp" if table is None else table.time)
         add_filters(conditions, self._request.filter, self._request.where)
         if self._event:
             conditions.require("event", "=", self._event)
@@ -227,33 +227,24 @@ class _Builder:
     def _ask_visits(self, asked: _Range, *, is_compared: bool) -> _Question:
         """Build the statement about the sessions."""
         interval, include_bots = self._request.interval, self._request.include_bots
-        to_us = LATEST_US if asked.is_open else clamp_time(asked.to_us)
         visits = build_visits(read_statement("visits.internal"), ("hours",), include_bots=include_bots)
-        names = [f"group_{number}" for number in range(len(self._groups))]
-        selected = [f"{_CHANNEL[group.name]} AS {name}" for group, name in zip(self._groups, names, strict=True)]
-        order = ["figure_0 DESC NULLS LAST", *names]
-        if interval is not Interval.UNSPECIFIED:
-            names.insert(0, "bucket")
-            selected.insert(0, "visit_bucket AS bucket")
-            order.insert(0, "bucket")
-        values = (f"{write_visit_measure(one)} AS figure_{number}" for number, one in enumerate(self._measures))
+        groups = [_CHANNEL[group.name] for group in self._groups]
+        values = [write_visit_measure(one) for one in self._measures]
+        chosen = self._choose_groups(" AND ") if is_compared else ""
+        is_one = not groups and interval is Interval.UNSPECIFIED  # which is there without visits, too
         statement = (
-            read_statement("stats.visits")
+            self._fill_in(read_statement("stats.visits"), "visit_bucket", groups, values)
+            .replace("%HAVING%", "" if is_one else f"HAVING sum(visits) > 0{chosen}")
             .replace("%VISITS%", visits)
-            .replace("%GROUPS%", "".join(f"{one}, " for one in selected))
-            .replace("%VALUES%", ", ".join(values))
             .replace("%BUCKET_OF_DAY%", build_day_bucket(interval, "session_day"))
             .replace("%BUCKET%", build_day_bucket(interval, "day"))
             .replace("%CHANNEL%", CHANNEL)
             .replace("%BOTS%", choose_bots(include_bots=include_bots))
-            .replace("%GROUP_BY%", f"GROUP BY {', '.join(names)}" if names else "")
-            .replace("%HAVING%", "HAVING sum(visits) > 0" + (self._choose_groups(" AND ") if is_compared else ""))
-            .replace("%ORDER%", ", ".join(order))
         )
-        if not names:
-            statement = statement.replace("HAVING sum(visits) > 0", "")
+        to_us = LATEST_US if asked.is_open else clamp_time(asked.to_us)
+        first_us = max(asked.from_us, DAY_US)  # day 0 has the sessions whose ids tell no day
+        days = {"first_day": write_day(first_us), "last_day": write_day(to_us - DAY_US)}
         bounds = bound_visits(asked.from_us, to_us)
-        days = {"first_day": write_day(asked.from_us), "last_day": write_day(to_us - DAY_US)}
         return _Question(statement, {**bounds, **days, "from_us": begin_near(asked.from_us)})
 
     def _choose_table(self, asked: _Range) -> _Table | None:
@@ -281,9 +272,9 @@ class _Builder:
             columns.add("is_bot")
         return columns
 
-    def _select(self, asked: _Range, time: str) -> Conditions:
-        """The conditions of a range, and for people or all."""
-        conditions, to_us = Conditions(), None if asked.is_open else asked.to_us
+    def _select(self, conditions: Conditions, asked: _Range, time: str) -> Conditions:
+        """Add the conditions of a range, and for people or all."""
+        to_us = None if asked.is_open else asked.to_us
         if time == "day":
             conditions.require("day", ">=", write_day(asked.from_us), "Date")
             if to_us is not None:
@@ -296,15 +287,14 @@ class _Builder:
 
     def _ask_rollup(self, table: _Table, conditions: Conditions) -> tuple[str, Mapping[str, object]]:
         values = [write_rollup_measure(one) for one in self._measures]
-        statement = self._fill_in(read_statement("stats.rollup"), conditions, table.time, values)
+        statement = self._ask(read_statement("stats.rollup"), conditions, table.time, values)
         return statement.replace("%TABLE%", table.name), {}
 
     def _ask_events(self, asked: _Range, conditions: Conditions) -> tuple[str, Mapping[str, object]]:
         events = conditions.sql
-        converted = conditions.begin_others()
-        converted.clauses += self._select(asked, "timestamp").clauses
+        converted = self._select(conditions.begin_others(), asked, "timestamp")
         values = [write_measure(one, conditions, converted) for one in self._measures]
-        statement = self._fill_in(read_statement("stats.events"), conditions, "timestamp", values)
+        statement = self._ask(read_statement("stats.events"), conditions, "timestamp", values)
         if not (any(one.needs_visits for one in self._groups) or any(one.needs_visits for one in self._measures)):
             return statement.replace("%VISITS%", ""), {}
         request = self._request
@@ -319,18 +309,25 @@ class _Builder:
         bounds = bound_visits(asked.from_us, LATEST_US if asked.is_open else asked.to_us)
         return statement.replace("%VISITS%", joins), bounds
 
-    def _fill_in(self, statement: str, conditions: Conditions, time: str, values: Sequence[str]) -> str:
-        names = [f"group_{number}" for number in range(len(self._groups))]
-        selected = [f"{group.write(conditions)} AS {name}" for group, name in zip(self._groups, names, strict=True)]
+    def _ask(self, statement: str, conditions: Conditions, time: str, values: Sequence[str]) -> str:
+        """Fill in a statement about a table with such a column of time."""
+        interval = self._request.interval
+        bucket = "" if interval is Interval.UNSPECIFIED else build_bucket(interval, time)
+        groups = [group.write(conditions) for group in self._groups]
+        return self._fill_in(statement, bucket, groups, values).replace("%CONDITIONS%", conditions.sql)
+
+    def _fill_in(self, statement: str, bucket: str, groups: Sequence[str], values: Sequence[str]) -> str:
+        """Fill in what is selected, and its groups and order."""
+        names = [f"group_{number}" for number in range(len(groups))]
+        selected = [f"{group} AS {name}" for group, name in zip(groups, names, strict=True)]
         order = ["figure_0 DESC NULLS LAST", *names]
         if self._request.interval is not Interval.UNSPECIFIED:
             names.insert(0, "bucket")
-            selected.insert(0, f"{build_bucket(self._request.interval, time)} AS bucket")
+            selected.insert(0, f"{bucket} AS bucket")
             order.insert(0, "bucket")
         return (
             statement.replace("%GROUPS%", "".join(f"{one}, " for one in selected))
             .replace("%VALUES%", ", ".join(f"{value} AS figure_{number}" for number, value in enumerate(values)))
-            .replace("%CONDITIONS%", conditions.sql)
             .replace("%GROUP_BY%", f"GROUP BY {', '.join(names)}" if names else "")
             .replace("%ORDER%", ", ".join(order))
         )
