@@ -186,7 +186,7 @@ def test_one_projects_rows_leave_room_for_anothers(followers: Followers, monkeyp
 def test_an_event_is_told_although_its_caller_is_gone_when_it_becomes_durable(followers: Followers) -> None:
     appending: Future[Appended] = Future()
     nothing: Any = SimpleNamespace()
-    journal: Any = SimpleNamespace(append=lambda _events: appending)
+    journal: Any = SimpleNamespace(append=lambda _events: appending, erasures=SimpleNamespace(projects=()))
     deps = IngestDeps(journal, nothing, lambda _ip: "", b"s" * 32, b"i" * 32, NO_PROXIES, followers)
     key: Any = SimpleNamespace(kind=KeyKind.SECRET)
     call: Any = SimpleNamespace(

@@ -39,19 +39,23 @@ FROM (
                 SELECT
                     is_bot,
                     groupArray(session_hash) AS session_hashes,
-                    arraySort(groupArrayIf(
-                        CAST(
-                            (
-                                intDiv(began, 2),
-                                if(is_direct, 'direct', entry_source),
-                                if(is_direct, 'direct', substring(entry, lengths + 8 + source_bytes, medium_bytes)),
-                                substring(entry, behind_channel + 4, campaign_bytes),
-                                substring(entry, behind_channel + 4 + campaign_bytes)
-                            ),
-                            'Tuple(began UInt64, source String, medium String, campaign String, landing_path String)'
+                    groupArrayIf(
+                        (
+                            entry,
+                            CAST(
+                                (
+                                    intDiv(began, 2),
+                                    if(is_direct, 'direct', entry_source),
+                                    if(is_direct, 'direct', substring(entry, lengths + 8 + source_bytes, medium_bytes)),
+                                    substring(entry, behind_channel + 4, campaign_bytes),
+                                    substring(entry, behind_channel + 4 + campaign_bytes)
+                                ),
+                                'Tuple(began UInt64, source String, medium String, campaign String, landing_path String)'
+                            )
                         ),
                         is_first
-                    )) AS visitor_touches
+                    ) AS unsorted,
+                    arrayMap(one -> one.2, arraySort(one -> one.1, unsorted)) AS visitor_touches
                 FROM (%SESSIONS%)
                 GROUP BY visitor, is_bot
             )
