@@ -12,11 +12,10 @@ from millimetric_server.reads.bounds import begin_range, check_number, check_ran
 from millimetric_server.reads.conditions import LATEST_US, clamp_time, write_day
 from millimetric_server.reads.deps import ReadDeps
 from millimetric_server.reads.time_zones import DAY_US
-from millimetric_server.reads.visits import CHANNEL, bound_visits, build_visits, choose_bots
+from millimetric_server.reads.visits import CHANNEL, CHANNEL_PARTS, bound_visits, build_visits, choose_bots
 from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.SourcesRequest)
-_COLUMNS = {"source": "substring(channel, 9, source_bytes)", "medium": "substring(channel, 9 + source_bytes)"}
 
 
 class SourcesPlan(msgspec.Struct, frozen=True):
@@ -48,7 +47,7 @@ async def sources(call: Call, plan: SourcesPlan, deps: ReadDeps) -> SourcesRespo
     names = ("source", "medium") if has_medium else ("source",)
     statement = (
         read_statement("sources.sessions")
-        .replace("%GROUPS%", ", ".join(f"{_COLUMNS[name]} AS {name}" for name in names))
+        .replace("%GROUPS%", ", ".join(f"{CHANNEL_PARTS[name]} AS {name}" for name in names))
         .replace("%NAMES%", ", ".join(names))
         .replace(
             "%VISITS%", build_visits(read_statement("visits.internal"), ("visitors",), include_bots=plan.include_bots)

@@ -40,6 +40,7 @@ from millimetric_server.reads.measures import (
 from millimetric_server.reads.time_zones import DAY_US, HOUR_US, find_zone, has_whole_hours
 from millimetric_server.reads.visits import (
     CHANNEL,
+    CHANNEL_PARTS,
     begin_near,
     bound_visits,
     build_visits,
@@ -52,13 +53,7 @@ from millimetric_server.store.statements import read_statement
 
 _LIMITS = list_limits(query_service_pb2.StatsRequest)
 _ROWS_MAX = 100_000  # that are looked at where buckets are filled, and of the range that is compared with
-
-
-# Of a channel by its lengths: schema/0012.
-_CHANNEL = {
-    "session_source": "substring(channel, 9, source_bytes)",
-    "session_medium": "substring(channel, 9 + source_bytes)",
-}
+_CHANNEL = {f"session_{name}": part for name, part in CHANNEL_PARTS.items()}  # groups that sessions alone have
 
 
 class _Table(NamedTuple):

@@ -21,6 +21,8 @@ CHANNEL = (
     "substring(entry, position(entry, '\\0') + 21, 8 + toUInt16OrZero(substring(entry, position(entry, '\\0') + 21, 4))"
     " + toUInt16OrZero(substring(entry, position(entry, '\\0') + 25, 4)))"
 )
+# What a channel consists of; statements say `source_bytes`, its first four digits.
+CHANNEL_PARTS = {"source": "substring(channel, 9, source_bytes)", "medium": "substring(channel, 9 + source_bytes)"}
 # What a session's rows are merged to, besides its entry, begin, end and number of events.
 FIGURES = {
     "exit": "max(sessions.exit)",
